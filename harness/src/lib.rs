@@ -1,0 +1,30 @@
+//! A custom test runner: YAML cases become libtest trials, a journal, and reports. It knows nothing of
+//! LLMs or HTTP; it could test databases.
+//!
+//! ```text
+//! cases/*.yaml ─read─▶ Case + Origin ─expand─▶ ExpandedCase(id) ─select─▶ (offline: all that --list does)
+//!                                                                   │
+//!   Fixture::start ─▶ Ready{world, capabilities} ─▶ admit: Run | Skip(reason, source)
+//!                                                                   │
+//!   lane ▶ deadline ▶ Suite::run ─▶ Observation ─▶ Verdict ─▶ journal (append, flush)
+//!                                                                   │ pure functions of the journal
+//!                                     report::{junit, trials_csv, json, markdown, github} ─▶ exit code
+//! ```
+//!
+//! A crate that wants its own system tests implements [`Fixture`] (what is tested) and [`Suite`] (how a
+//! case is run), and hands both to a [`Session`].
+//!
+//! 自定义测试运行器：YAML 用例变为 libtest 试验、日志与报告；不了解 LLM 与 HTTP。
+
+pub mod capability;
+pub mod case;
+pub mod diag;
+pub mod fixture;
+pub mod folder;
+pub mod journal;
+pub mod lane;
+pub mod read;
+pub mod redact;
+pub mod report;
+pub mod suite;
+pub mod verdict;

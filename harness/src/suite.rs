@@ -1,0 +1,86 @@
+//! How a kind of case is run: the [`Suite`] trait that a domain implements, and the [`Cx`] it runs in.
+//! Must not know which suites there are.
+//!
+//! 套件接口：一类用例如何校验与执行。
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    capability::Capabilities, case::ExpandedCase, folder::TrialFolder, lane::Lane, verdict::Observation,
+};
+
+/// A kind of case: functional, perf, accuracy, or somebody's own.
+///
+/// `W` is the thing under test, as the [`Fixture`](crate::fixture::Fixture) hands it out.
+pub trait Suite<W>: Send + Sync + 'static {
+    /// What one case says, beside the keys that every case has. `deny_unknown_fields`; no `flatten`, no
+    /// `untagged`.
+    type Spec: DeserializeOwned + JsonSchema + Send + Sync + 'static;
+
+    /// The first segment of every id, and the folder below `cases/`.
+    fn kind(&self) -> &'static str;
+
+    /// How its trials share the server; a case may ask to be exclusive, never to share.
+    fn lane(&self) -> Lane;
+
+    /// The deadline of a case that names none. It starts inside the lane.
+    fn timeout(&self) -> Duration;
+
+    /// Whether the cases of this file belong to a run of this type. A suite whose files are named after run
+    /// types answers `file == run_type`.
+    fn selects(&self, file: &str, run_type: &str) -> bool {
+        let _ = (file, run_type);
+        true
+    }
+
+    /// What the types cannot say: mistakes found in a well-typed case, before anything is started.
+    fn check(&self, spec: &Self::Spec, mistakes: &mut Mistakes<'_>) {
+        let _ = (spec, mistakes);
+    }
+
+    /// Runs one case. Returns soon after `cx.cancel` is set, with what it has.
+    fn run(&self, spec: &Self::Spec, cx: &Cx<W>) -> impl Future<Output = Observation> + Send;
+}
+
+/// Where a suite says what is wrong with a case: a JSON pointer into the spec, and a sentence.
+pub struct Mistakes<'a> {
+    case: &'a ExpandedCase,
+    found: Vec<crate::diag::Problem>,
+}
+
+impl<'a> Mistakes<'a> {
+    /// No mistakes in `case` yet.
+    pub fn new(case: &'a ExpandedCase) -> Self {
+        Self { case, found: Vec::new() }
+    }
+
+    /// The value at `pointer` is wrong: `message` says what is expected and what was found.
+    pub fn at(&mut self, pointer: &str, message: impl Into<String>) {
+        self.found.push(self.case.origin.problem(pointer, message));
+    }
+
+    /// All that was said.
+    pub fn into_problems(self) -> Vec<crate::diag::Problem> {
+        self.found
+    }
+}
+
+/// What a running trial may use.
+pub struct Cx<W> {
+    /// The thing under test.
+    pub world: Arc<W>,
+    /// The case: id, matrix values, origin of every line.
+    pub case: Arc<ExpandedCase>,
+    /// What is known of the thing under test.
+    pub capabilities: Arc<Capabilities>,
+    /// Set by the deadline, Ctrl-C or SIGTERM: stop sending, close the record, return.
+    pub cancel: CancellationToken,
+    /// Where this trial may leave files; all of them pass the redactor.
+    pub folder: TrialFolder,
+    /// `smoke`, `pr`, `daily`.
+    pub run_type: String,
+}

@@ -1,0 +1,5 @@
+//! System tests, benchmarks and accuracy checks for OpenAI-compatible LLM servers.
+//!
+//! 面向 OpenAI 兼容大模型服务的系统测试、性能与精度检查。
+
+pub mod client;
