@@ -41,6 +41,24 @@ impl State {
     pub fn runs(self) -> bool {
         matches!(self, Self::Supported | Self::Accepted | Self::Unknown)
     }
+
+    /// Whether the capability is known to be there.
+    pub fn is_there(self) -> bool {
+        matches!(self, Self::Supported | Self::Accepted)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Supported => "supported",
+            Self::Accepted => "accepted",
+            Self::Ignored => "ignored",
+            Self::Rejected => "rejected",
+            Self::Unsupported => "unsupported",
+            Self::Unknown => "unknown",
+        })
+    }
 }
 
 /// Who said so, strongest first.
@@ -55,6 +73,17 @@ pub enum Source {
     Probe,
     /// Nobody.
     None,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "environment",
+            Self::Declared => "declared",
+            Self::Probe => "probe",
+            Self::None => "nobody said",
+        })
+    }
 }
 
 /// One line of the capability table.

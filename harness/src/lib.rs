@@ -16,15 +16,25 @@
 //!
 //! 自定义测试运行器：YAML 用例变为 libtest 试验、日志与报告；不了解 LLM 与 HTTP。
 
+pub mod admit;
+pub mod args;
 pub mod capability;
 pub mod case;
 pub mod diag;
+pub mod environment;
+pub mod exit;
 pub mod fixture;
 pub mod folder;
+pub mod gate;
+pub mod host;
 pub mod journal;
 pub mod lane;
+pub mod libtest;
 pub mod read;
 pub mod redact;
 pub mod report;
 pub mod suite;
+#[cfg(test)]
+mod testing;
+pub mod trial;
 pub mod verdict;
