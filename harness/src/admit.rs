@@ -21,10 +21,11 @@ pub enum Admission {
 /// Skips `case` where a capability that it requires is known to be missing. A capability that nobody knows
 /// about does not skip: the case runs, and the suite treats its failure with care.
 pub fn admit(case: &ExpandedCase, known: &Capabilities) -> Admission {
-    if !case.skip_if_unsupported {
+    if !case.head.skip_if_unsupported {
         return Admission::Run;
     }
     let missing = case
+        .head
         .required_capabilities
         .iter()
         .map(|id| (id, known.get(id)))
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
     use crate::{
         capability::{CapabilityId, Source},
-        testing,
+        case::{Head, TrialId},
     };
 
     fn known(state: State) -> Capabilities {
@@ -58,9 +59,14 @@ mod tests {
     }
 
     fn case(skip_if_unsupported: bool) -> ExpandedCase {
-        let mut case = testing::case("functional::a::b");
-        case.required_capabilities = vec![CapabilityId("chat.tools".to_owned())];
-        case.skip_if_unsupported = skip_if_unsupported;
+        let head = Head {
+            required_capabilities: vec![CapabilityId("chat.tools".to_owned())],
+            skip_if_unsupported,
+            ..Head::default()
+        };
+        let id = TrialId::new("functional::a::b").expect("a legal id");
+        let mut case = ExpandedCase::of(id, serde_json::json!({}));
+        case.head = head.into();
         case
     }
 

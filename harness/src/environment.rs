@@ -27,8 +27,23 @@ pub fn observe() -> Environment {
     put("kernel", line_of("/proc/sys/kernel/osrelease").map(Value::String));
     put("cpu_model", field_of("/proc/cpuinfo", "model name").map(Value::String));
     put("memory_bytes", field_of("/proc/meminfo", "MemTotal").as_deref().and_then(bytes_of_kib));
+    put("gpus", gpus());
     let hash = hash_of(&observed);
     Environment { observed, hash }
+}
+
+/// Name and driver of each accelerator, where the machine has the command that tells.
+fn gpus() -> Option<Value> {
+    let ask = ["--query-gpu=name,driver_version", "--format=csv,noheader"];
+    let output = Command::new("nvidia-smi").args(ask).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| gpus_of(&text)).filter(|gpus| !gpus.is_empty()).map(|gpus| json!(gpus))
+}
+
+/// `NVIDIA H100 80GB HBM3, 550.54.15`, a line each.
+fn gpus_of(text: &str) -> Vec<Value> {
+    let each = text.lines().filter_map(|line| line.rsplit_once(','));
+    each.map(|(name, driver)| json!({"name": name.trim(), "driver": driver.trim()})).collect()
 }
 
 /// The commit of the tree at `root`, where git knows one.
@@ -81,6 +96,14 @@ mod tests {
     fn a_folder_without_git_has_no_commit() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(git(Utf8Path::from_path(folder.path()).expect("utf-8")), None);
+    }
+
+    #[test]
+    fn each_accelerator_has_a_name_and_a_driver() {
+        let gpus = gpus_of("NVIDIA H100 80GB HBM3, 550.54.15\nNVIDIA L4, 550.54.15\n");
+        let first = json!({"name": "NVIDIA H100 80GB HBM3", "driver": "550.54.15"});
+        assert_eq!((gpus.len(), &gpus[0]), (2, &first));
+        assert_eq!(gpus_of("No devices were found\n"), Vec::<Value>::new());
     }
 
     #[test]

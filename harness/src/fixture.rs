@@ -3,13 +3,13 @@
 //!
 //! 被测对象的生命周期：启动、就绪、收集、停止。
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    capability::Capabilities,
+    capability::{Capabilities, CapabilityId},
     folder::RunFolder,
     verdict::{Note, Reason},
 };
@@ -45,6 +45,8 @@ pub struct StartCx {
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
     /// The run's id, to mark what is created.
     pub run_id: String,
+    /// What the selected trials and gates ask of the thing under test: nothing else need be found out.
+    pub wanted: BTreeSet<CapabilityId>,
 }
 
 /// A thing under test that answers.

@@ -66,7 +66,9 @@ impl Gate {
                     .iter()
                     .map(|id| (id, facts.capabilities.get(id)))
                     .filter(|(_, finding)| !finding.state.is_there())
-                    .map(|(id, finding)| format!("{id} is {} ({}: {})", finding.state, finding.source, finding.evidence))
+                    .map(|(id, finding)| {
+                        format!("{id} is {} ({}: {})", finding.state, finding.source, finding.evidence)
+                    })
                     .collect();
                 let numbers = json!({"required": ids.len(), "missing": missing.len()});
                 (failed_unless(missing.is_empty(), "required-capability", || missing.join("; ")), numbers)
@@ -91,10 +93,7 @@ mod tests {
 
     fn facts(state: State, skipped: u64) -> Facts {
         let finding = Finding { state, source: Source::Probe, evidence: "seen".to_owned() };
-        Facts {
-            capabilities: Capabilities([(CapabilityId("chat.tools".into()), finding)].into()),
-            skipped,
-        }
+        Facts { capabilities: Capabilities([(CapabilityId("chat.tools".into()), finding)].into()), skipped }
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //!
 //! 运行环境：cargo test、nextest、CI。
 
-use std::collections::BTreeMap;
-
 /// The runner and the CI round this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -40,9 +38,9 @@ pub struct GitHub {
 }
 
 impl Host {
-    /// Reads the variables of nextest and GitHub from `environment`.
-    pub fn from_environment(environment: &BTreeMap<String, String>) -> Self {
-        let get = |name: &str| environment.get(name).cloned();
+    /// Asks `get` for the variables of nextest and GitHub.
+    pub fn from_environment<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let get = |name: &str| get(name).map(str::to_owned);
         let runner = match (get("NEXTEST").is_some(), get("NEXTEST_TEST_PHASE").as_deref()) {
             (true, Some("list")) => Runner::NextestList,
             (true, _) => Runner::NextestRun {
@@ -68,16 +66,13 @@ mod tests {
     use super::*;
 
     fn host(pairs: &[(&str, &str)]) -> Host {
-        Host::from_environment(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+        Host::from_environment(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value))
     }
 
     #[test]
     fn nextest_is_known_by_its_phase() {
         assert_eq!(host(&[]).runner, Runner::Whole);
-        assert_eq!(
-            host(&[("NEXTEST", "1"), ("NEXTEST_TEST_PHASE", "list")]).runner,
-            Runner::NextestList
-        );
+        assert_eq!(host(&[("NEXTEST", "1"), ("NEXTEST_TEST_PHASE", "list")]).runner, Runner::NextestList);
         let run = host(&[
             ("NEXTEST", "1"),
             ("NEXTEST_TEST_PHASE", "run"),

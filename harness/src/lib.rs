@@ -11,8 +11,8 @@
 //!                                     report::{junit, trials_csv, json, markdown, github} ─▶ exit code
 //! ```
 //!
-//! A crate that wants its own system tests implements [`Fixture`] (what is tested) and [`Suite`] (how a
-//! case is run), and hands both to a [`Session`].
+//! A crate that wants its own system tests implements [`Fixture`](fixture::Fixture) (what is tested) and
+//! [`Suite`](suite::Suite) (how a case is run), and hands both to a [`Session`](session::Session).
 //!
 //! 自定义测试运行器：YAML 用例变为 libtest 试验、日志与报告；不了解 LLM 与 HTTP。
 
@@ -23,6 +23,7 @@ pub mod case;
 pub mod diag;
 pub mod environment;
 pub mod exit;
+pub mod expand;
 pub mod fixture;
 pub mod folder;
 pub mod gate;
@@ -33,8 +34,9 @@ pub mod libtest;
 pub mod read;
 pub mod redact;
 pub mod report;
+mod select;
+pub mod session;
+pub mod suggest;
 pub mod suite;
-#[cfg(test)]
-mod testing;
 pub mod trial;
 pub mod verdict;

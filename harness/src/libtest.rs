@@ -62,8 +62,6 @@ impl<E: clap::Args> Cli<E> {
 pub struct Ready {
     /// Its name.
     pub name: String,
-    /// Whether libtest (and nextest) shall regard it as `#[ignore]`d.
-    pub ignored: bool,
     /// Runs it.
     pub run: Box<dyn FnOnce() -> Line + Send>,
 }
@@ -95,11 +93,7 @@ pub struct Counts {
 pub fn run(args: &Args, threads: usize, trials: Vec<Ready>) -> Counts {
     let trials = trials.into_iter().map(trial).collect();
     let conclusion = libtest_mimic::run(&arguments(args, threads), trials);
-    Counts {
-        passed: conclusion.num_passed,
-        failed: conclusion.num_failed,
-        ignored: conclusion.num_ignored,
-    }
+    Counts { passed: conclusion.num_passed, failed: conclusion.num_failed, ignored: conclusion.num_ignored }
 }
 
 fn trial(ready: Ready) -> Trial {
@@ -109,7 +103,6 @@ fn trial(ready: Ready) -> Trial {
         Line::Ignored(reason) => Ok(Completion::ignored_with(reason)),
         Line::Failed(text) => Err(Failed::from(text)),
     })
-    .with_ignored_flag(ready.ignored)
 }
 
 fn arguments(args: &Args, threads: usize) -> Arguments {
@@ -118,8 +111,9 @@ fn arguments(args: &Args, threads: usize) -> Arguments {
     libtest.exact = args.filter.exact;
     libtest.skip.clone_from(&args.filter.skip);
     libtest.list = args.list;
-    libtest.include_ignored = args.ignored == Ignored::Include;
-    libtest.ignored = args.ignored == Ignored::Only;
+    // No trial carries libtest's own flag: what is skipped, and whether it is run all the same, is decided by
+    // the session, which hands over only the trials that are meant.
+    libtest.include_ignored = true;
     libtest.test_threads = Some(threads);
     libtest.format = Some(match args.format {
         Format::Pretty => FormatSetting::Pretty,

@@ -5,12 +5,19 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    capability::Capabilities, case::ExpandedCase, folder::TrialFolder, lane::Lane, verdict::Observation,
+    capability::Capabilities,
+    case::{self, ExpandedCase},
+    diag::Problem,
+    folder::TrialFolder,
+    lane::Lane,
+    read,
+    verdict::Observation,
 };
 
 /// A kind of case: functional, perf, accuracy, or somebody's own.
@@ -37,6 +44,11 @@ pub trait Suite<W>: Send + Sync + 'static {
         true
     }
 
+    /// The file in a trial's folder to which its rows go while it runs, for the record of a run that is killed.
+    fn sidecar(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the types cannot say: mistakes found in a well-typed case, before anything is started.
     fn check(&self, spec: &Self::Spec, mistakes: &mut Mistakes<'_>) {
         let _ = (spec, mistakes);
@@ -49,7 +61,7 @@ pub trait Suite<W>: Send + Sync + 'static {
 /// Where a suite says what is wrong with a case: a JSON pointer into the spec, and a sentence.
 pub struct Mistakes<'a> {
     case: &'a ExpandedCase,
-    found: Vec<crate::diag::Problem>,
+    found: Vec<Problem>,
 }
 
 impl<'a> Mistakes<'a> {
@@ -64,7 +76,7 @@ impl<'a> Mistakes<'a> {
     }
 
     /// All that was said.
-    pub fn into_problems(self) -> Vec<crate::diag::Problem> {
+    pub fn into_problems(self) -> Vec<Problem> {
         self.found
     }
 }
@@ -83,4 +95,54 @@ pub struct Cx<W> {
     pub folder: TrialFolder,
     /// `smoke`, `pr`, `daily`.
     pub run_type: String,
+}
+
+/// A case whose spec is typed and checked: runs it once.
+pub(crate) type Prepared<W> = Box<dyn FnOnce(Cx<W>) -> BoxFuture<'static, Observation> + Send>;
+
+/// A [`Suite`] with its `Spec` erased, so that a session can hold several.
+pub(crate) trait AnySuite<W>: Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn lane(&self) -> Lane;
+    fn timeout(&self) -> Duration;
+    fn selects(&self, file: &str, run_type: &str) -> bool;
+    fn sidecar(&self) -> Option<&'static str>;
+    fn prepare(&self, case: &ExpandedCase) -> Result<Prepared<W>, Vec<Problem>>;
+}
+
+/// The one place where a suite's types are erased.
+pub(crate) struct Erased<S>(pub(crate) Arc<S>);
+
+impl<W: Send + Sync + 'static, S: Suite<W>> AnySuite<W> for Erased<S> {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn lane(&self) -> Lane {
+        self.0.lane()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.0.timeout()
+    }
+
+    fn selects(&self, file: &str, run_type: &str) -> bool {
+        self.0.selects(file, run_type)
+    }
+
+    fn sidecar(&self) -> Option<&'static str> {
+        self.0.sidecar()
+    }
+
+    fn prepare(&self, case: &ExpandedCase) -> Result<Prepared<W>, Vec<Problem>> {
+        let spec: S::Spec = read::typed(case.spec(), &case.origin, case::CASE_KEYS)?;
+        let mut mistakes = Mistakes::new(case);
+        self.0.check(&spec, &mut mistakes);
+        let problems = mistakes.into_problems();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let suite = Arc::clone(&self.0);
+        Ok(Box::new(move |cx| async move { suite.run(&spec, &cx).await }.boxed()))
+    }
 }

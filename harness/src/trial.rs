@@ -62,8 +62,9 @@ where
     F: Future<Output = Observation> + Send,
 {
     let place = tokio::select! {
-        place = road.enter(bounds.lane) => place,
+        biased;
         () = run_cancel.cancelled() => return Ended { observation: never_started(), took: Duration::ZERO },
+        place = road.enter(bounds.lane) => place,
     };
     entered();
     let begun = Instant::now();
@@ -74,7 +75,12 @@ where
     Ended { observation, took: begun.elapsed() }
 }
 
-async fn bounded<F>(bounds: Bounds, run_cancel: &CancellationToken, cancel: CancellationToken, work: F) -> Observation
+async fn bounded<F>(
+    bounds: Bounds,
+    run_cancel: &CancellationToken,
+    cancel: CancellationToken,
+    work: F,
+) -> Observation
 where
     F: Future<Output = Observation> + Send,
 {
@@ -240,9 +246,8 @@ mod tests {
         let road = Road::default();
         let held = road.enter(Lane::Exclusive).await;
         let token = CancellationToken::new();
-        let waits = carry_out(&road, bounds(60, 10), &token, || {}, |_| async {
-            Observation::new(Outcome::Passed)
-        });
+        let waits =
+            carry_out(&road, bounds(60, 10), &token, || {}, |_| async { Observation::new(Outcome::Passed) });
         let release = async {
             tokio::time::sleep(Duration::from_millis(150)).await;
             drop(held);
@@ -264,10 +269,16 @@ mod tests {
     async fn a_cancelled_run_stops_what_runs_and_skips_what_waits() {
         let road = Road::default();
         let token = CancellationToken::new();
-        let running = carry_out(&road, bounds(60_000, 10), &token, || {}, |cancel| async move {
-            cancel.cancelled().await;
-            Observation::new(Outcome::Passed)
-        });
+        let running = carry_out(
+            &road,
+            bounds(60_000, 10),
+            &token,
+            || {},
+            |cancel| async move {
+                cancel.cancelled().await;
+                Observation::new(Outcome::Passed)
+            },
+        );
         let stop = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             token.cancel();
@@ -276,9 +287,13 @@ mod tests {
         assert_eq!(errored(ended).kind, "interrupted");
 
         let _held = road.enter(Lane::Exclusive).await;
-        let late = carry_out(&road, bounds(60_000, 10), &token, || panic!("entered"), |_| async {
-            Observation::new(Outcome::Passed)
-        });
+        let late = carry_out(
+            &road,
+            bounds(60_000, 10),
+            &token,
+            || panic!("entered"),
+            |_| async { Observation::new(Outcome::Passed) },
+        );
         let Outcome::Skipped(reason) = late.await.observation.outcome else { panic!("ran") };
         assert_eq!(reason.kind, "interrupted");
     }

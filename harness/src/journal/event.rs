@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    capability::Capabilities,
+    capability::{Capabilities, CapabilityId},
     case::TrialId,
     diag::Place,
     verdict::{Artifact, Details, Measurement, Note, Reason, Verdict, Workload},
@@ -47,7 +47,6 @@ pub struct Envelope {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "events are written one at a time, never held in bulk")]
 pub enum Event {
     /// First line.
     RunStarted(Box<RunStarted>),
@@ -89,6 +88,20 @@ pub enum Event {
     },
     /// Last line.
     RunFinished(RunFinished),
+}
+
+impl Event {
+    /// The names of all events of this version, as they stand in a line.
+    pub const NAMES: [&str; 8] = [
+        "RunStarted",
+        "TrialPlanned",
+        "ServerReady",
+        "TrialStarted",
+        "Note",
+        "TrialFinished",
+        "GateDecided",
+        "RunFinished",
+    ];
 }
 
 /// Who ran what, where, against what.
@@ -160,6 +173,9 @@ pub struct Planned {
     pub about: Option<String>,
     /// Free labels.
     pub tags: Vec<String>,
+    /// What the server must be able to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_capabilities: Vec<CapabilityId>,
     /// Where it stands.
     pub place: Option<Place>,
     /// The matrix values.

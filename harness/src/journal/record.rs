@@ -6,8 +6,9 @@ use camino::Utf8PathBuf;
 
 use crate::{
     case::TrialId,
+    diag::Place,
     journal::{Event, Planned, RunFinished, RunStarted, TrialFinished},
-    verdict::Note,
+    verdict::{Artifact, Measurement, Note, Reason},
 };
 
 /// One run, or several merged ones.
@@ -44,13 +45,6 @@ pub struct TrialRecord {
     pub notes: Vec<Note>,
 }
 
-impl TrialRecord {
-    /// The trial's id.
-    pub fn id(&self) -> &TrialId {
-        &self.planned.trial_id
-    }
-}
-
 /// What became of a planned trial.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrialState {
@@ -65,45 +59,56 @@ pub enum TrialState {
     Finished(Box<TrialFinished>),
 }
 
-/// A journal that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// No such file, or no permission.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file.
-        path: Utf8PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Written by a newer tool.
-    #[error(
-        "{path}:{line}: journal schema {found} is not known here (this build reads {known}); use a newer build"
-    )]
-    Schema {
-        /// The file.
-        path: Utf8PathBuf,
-        /// From 1.
-        line: usize,
-        /// Its major version.
-        found: u32,
-        /// Ours.
-        known: u32,
-    },
-    /// A line that is no event, and not the torn last one of a killed process.
-    #[error("{path}:{line}: not a journal line: {message}")]
-    Line {
-        /// The file.
-        path: Utf8PathBuf,
-        /// From 1.
-        line: usize,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// An empty journal, or one that does not begin with `RunStarted`.
-    #[error("{path}: the journal does not begin with RunStarted")]
-    NoStart {
-        /// The file.
-        path: Utf8PathBuf,
-    },
+impl TrialRecord {
+    /// The trial's id.
+    pub fn id(&self) -> &TrialId {
+        &self.planned.trial_id
+    }
+
+    /// How it finished, where it did.
+    pub fn finished(&self) -> Option<&TrialFinished> {
+        match &self.state {
+            TrialState::Finished(finished) => Some(finished),
+            TrialState::NotRun | TrialState::Interrupted { .. } => None,
+        }
+    }
+
+    /// Why it is not simply passed, one for each thing that did not hold; a trial that never finished says so.
+    pub fn reasons(&self) -> Vec<Reason> {
+        match &self.state {
+            TrialState::Finished(finished) => finished.reasons.clone(),
+            TrialState::NotRun => vec![Reason::new("not-run", "the run ended before its turn")],
+            TrialState::Interrupted { sidecar: None } => {
+                vec![Reason::new("interrupted", "it started and never finished: the run was cut short")]
+            }
+            TrialState::Interrupted { sidecar: Some(sidecar) } => vec![Reason::new(
+                "interrupted",
+                format!(
+                    "it started and never finished: the run was cut short; what it measured is in {sidecar}"
+                ),
+            )],
+        }
+    }
+
+    /// The line to look at: that of the first reason that has one, else that of the case.
+    pub fn place(&self) -> Option<&Place> {
+        let of_reason =
+            self.finished().and_then(|one| one.reasons.iter().find_map(|reason| reason.place.as_ref()));
+        of_reason.or(self.planned.place.as_ref())
+    }
+
+    /// Nanoseconds inside its lane; nothing where it never ran, or never finished.
+    pub fn duration_ns(&self) -> Option<u64> {
+        self.finished().and_then(|finished| finished.duration_ns)
+    }
+
+    /// What was measured.
+    pub fn measurements(&self) -> &[Measurement] {
+        self.finished().map_or(&[], |finished| &finished.measurements)
+    }
+
+    /// Files it left.
+    pub fn artifacts(&self) -> &[Artifact] {
+        self.finished().map_or(&[], |finished| &finished.artifacts)
+    }
 }
