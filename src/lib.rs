@@ -2,4 +2,5 @@
 //!
 //! 面向 OpenAI 兼容大模型服务的系统测试、性能与精度检查。
 
+pub mod api;
 pub mod client;

@@ -3,6 +3,11 @@
 //!
 //! 一次 HTTP 交换的类型。
 
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +15,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// This very moment. The first call of the process is the anchor, and reads as 0.
+    pub fn now() -> Self {
+        static ANCHOR: OnceLock<Instant> = OnceLock::new();
+        let anchor = *ANCHOR.get_or_init(Instant::now);
+        Self(u64::try_from(anchor.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// How long after `earlier` this is; nothing where it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// Which address a path belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +58,7 @@ pub struct Request {
 /// What happens, in this order: `Sent? (Headers Bytes*)? End`.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The last byte of the request was written; left out by a transport that cannot tell.
+    /// The last byte of the request was written; left out by a transport that cannot tell, as the one here.
     Sent(Stamp),
     /// The status line and the headers have arrived.
     Headers {
@@ -77,11 +96,21 @@ pub enum Phase {
     Body,
 }
 
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "while connecting",
+            Self::Headers => "while waiting for the headers",
+            Self::Body => "while reading the body",
+        })
+    }
+}
+
 /// Why an attempt broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Refused, reset, cut, unreachable, not HTTP.
-    #[error("transport fault while {phase:?}: {message}")]
+    #[error("{phase}: {message}")]
     Transport {
         /// Where.
         phase: Phase,
@@ -89,7 +118,7 @@ pub enum Fault {
         message: String,
     },
     /// Nothing came in time.
-    #[error("no answer within {limit_ms} ms while {phase:?}")]
+    #[error("{phase}: nothing came within {limit_ms} ms")]
     Timeout {
         /// Where.
         phase: Phase,
@@ -99,6 +128,18 @@ pub enum Fault {
     /// We stopped it.
     #[error("cancelled")]
     Cancelled,
+    /// It was never sent: no HTTP can be made of this request.
+    #[error("the request cannot be sent: {message}")]
+    Unsendable {
+        /// Which part of it, and why.
+        message: String,
+    },
+    /// A replay has no answer to it, or none that can be read.
+    #[error("no recording to answer from: {message}")]
+    Recording {
+        /// What was looked for, where, and what to do.
+        message: String,
+    },
 }
 
 /// One try.
@@ -129,4 +170,81 @@ pub struct Exchange {
     pub request: Request,
     /// At least one.
     pub attempts: Vec<Attempt>,
+}
+
+impl Attempt {
+    /// An attempt that has only begun.
+    pub(crate) fn begin() -> Self {
+        let begun = Stamp::now();
+        Self {
+            begun,
+            sent: None,
+            headers_at: None,
+            status: None,
+            headers: Vec::new(),
+            chunks: Vec::new(),
+            end: End::Broken(Fault::Cancelled),
+            ended: begun,
+        }
+    }
+
+    /// Takes in what happened next.
+    pub(crate) fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Sent(at) => self.sent = Some(at),
+            Event::Headers { at, status, headers } => {
+                self.headers_at = Some(at);
+                self.status = Some(status);
+                self.headers = headers;
+            }
+            Event::Bytes(at, bytes) => self.chunks.push((at, Bytes::copy_from_slice(bytes))),
+            Event::End(at, end) => {
+                self.ended = at;
+                self.end = end;
+            }
+        }
+    }
+
+    /// The value of header `name` (lower case), the first where there are several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> Vec<u8> {
+        self.chunks.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+    }
+}
+
+impl Exchange {
+    /// The attempt that counts: the last one.
+    pub fn last(&self) -> &Attempt {
+        self.attempts.last().expect("an exchange has at least one attempt")
+    }
+}
+
+impl Request {
+    /// `GET` without a body.
+    pub fn get(route: Route) -> Self {
+        Self { method: "GET".into(), route, headers: Vec::new(), body: None, read_size: None }
+    }
+
+    /// `POST` with `body`, whatever it is.
+    pub fn post(route: Route, body: impl Into<Bytes>) -> Self {
+        Self { method: "POST".into(), route, headers: Vec::new(), body: Some(body.into()), read_size: None }
+    }
+
+    /// `POST` with `body` as JSON.
+    pub fn post_json(route: Route, body: &serde_json::Value) -> Self {
+        Self::post(route, body.to_string())
+    }
+}
+
+impl Route {
+    /// The path as written.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Api(path) | Self::Root(path) => path,
+        }
+    }
 }

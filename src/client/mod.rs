@@ -1,9 +1,188 @@
 //! The HTTP client: sends a [`Request`] as it is written, keeps every chunk with the time of its arrival, and
-//! every attempt. `Client::perform` hands out [`Event`]s as they happen; `Client::exchange` collects them.
+//! every attempt. [`Client::perform`] hands out [`Event`]s as they happen; [`Client::exchange`] collects them.
 //! Must not know what is asked or expected: no assertions here.
 //!
 //! HTTP 客户端：原样发送，逐块记时，保留每次尝试。
 
+mod address;
+mod connect;
+mod curl;
 mod exchange;
+mod http;
+mod limits;
+mod retry;
+mod sse;
+mod tape;
+mod tape_file;
+mod target;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod wire_tests;
 
+use std::sync::Arc;
+
+pub use address::ClientError;
+pub use curl::curl_line;
 pub use exchange::{Attempt, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
+pub use limits::Limits;
+pub use retry::Retry;
+use secrecy::SecretString;
+pub use sse::{Comment, SseEnd, SseEvent, SseFault, SseReader};
+pub use tape::{Pace, Recorder, Recordings, TapeError, read_recording};
+pub use target::{Engine, Target};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{address::Address, http::Http};
+
+/// Talks to one server. Cheap to clone: all clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    address: Arc<Address>,
+    wire: Wire,
+    recorder: Option<Recorder>,
+    scope: Arc<str>,
+}
+
+#[derive(Clone)]
+enum Wire {
+    Http(Http),
+    Replay(Recordings),
+}
+
+impl Client {
+    /// A client of the server at `base_url`, which ends in `/v1`; a slash behind it does no harm.
+    ///
+    /// # Errors
+    /// When `base_url` is no such address, or `api_key` cannot stand in a header.
+    pub fn new(base_url: &str, api_key: Option<SecretString>) -> Result<Self, ClientError> {
+        let address = Address::parse(base_url)?;
+        let http = Http::new(&address, api_key)?;
+        Ok(Self { address: Arc::new(address), wire: Wire::Http(http), recorder: None, scope: "".into() })
+    }
+
+    /// A client that asks no server, but answers from `recordings`.
+    ///
+    /// # Errors
+    /// When `base_url`, which only serves to show and to tell routes apart, is no address.
+    pub fn replaying(base_url: &str, recordings: Recordings) -> Result<Self, ClientError> {
+        let address = Arc::new(Address::parse(base_url)?);
+        Ok(Self { address, wire: Wire::Replay(recordings), recorder: None, scope: "".into() })
+    }
+
+    /// The same client, leaving every attempt with `recorder`.
+    #[must_use]
+    pub fn recording(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// The same client, whose recordings are kept and looked up under `scope`: the id of a trial.
+    #[must_use]
+    pub fn scoped(mut self, scope: &str) -> Self {
+        self.scope = scope.into();
+        self
+    }
+
+    /// The base URL, ending in `/v1`.
+    pub fn base_url(&self) -> &str {
+        self.address.base()
+    }
+
+    /// The base URL's parent, without a slash at its end: where `/health` and `/metrics` are.
+    pub fn root_url(&self) -> &str {
+        self.address.root()
+    }
+
+    /// Sends `request` once and calls `on` with everything that happens, as it happens; the last call is an
+    /// [`Event::End`], and there is exactly one. When `cancel` is set the connection is dropped at once.
+    pub async fn perform(
+        &self,
+        request: &Request,
+        limits: &Limits,
+        cancel: &CancellationToken,
+        mut on: impl FnMut(Event<'_>) + Send,
+    ) {
+        let mut seen = self.recorder.as_ref().map(|_| Attempt::begin());
+        let mut hear = |event: Event<'_>| {
+            if let Some(attempt) = &mut seen {
+                attempt.take(copy(&event));
+            }
+            cut(event, request.read_size, &mut on);
+        };
+        let result = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Fault::Cancelled),
+            result = self.attempt(request, limits, &mut hear) => result,
+        };
+        let end = result.map_or_else(End::Broken, |()| End::Complete);
+        hear(Event::End(Stamp::now(), end));
+        if let (Some(recorder), Some(attempt)) = (&self.recorder, seen) {
+            recorder.keep(&self.scope, request, &attempt);
+        }
+    }
+
+    /// Sends `request`, again where `retry` says so, and keeps every attempt.
+    pub async fn exchange(
+        &self,
+        request: &Request,
+        limits: &Limits,
+        retry: &Retry,
+        cancel: &CancellationToken,
+    ) -> Exchange {
+        let mut attempts = Vec::new();
+        loop {
+            let mut attempt = Attempt::begin();
+            self.perform(request, limits, cancel, |event| attempt.take(event)).await;
+            let wait = retry.wait_after(&attempt, attempts.len());
+            attempts.push(attempt);
+            let Some(wait) = wait else { break };
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Exchange { request: request.clone(), attempts }
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request,
+        limits: &Limits,
+        on: &mut (dyn FnMut(Event<'_>) + Send),
+    ) -> Result<(), Fault> {
+        match &self.wire {
+            Wire::Http(http) => http.attempt(&self.address, request, limits, on).await,
+            Wire::Replay(recordings) => recordings.attempt(&self.scope, request, limits, on).await,
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base_url", &self.base_url()).finish_non_exhaustive()
+    }
+}
+
+/// The same event once more, for a second listener.
+fn copy<'a>(event: &Event<'a>) -> Event<'a> {
+    match event {
+        Event::Sent(at) => Event::Sent(*at),
+        Event::Headers { at, status, headers } => {
+            Event::Headers { at: *at, status: *status, headers: headers.clone() }
+        }
+        Event::Bytes(at, bytes) => Event::Bytes(*at, bytes),
+        Event::End(at, end) => Event::End(*at, end.clone()),
+    }
+}
+
+/// Hands `event` on, a piece of body in pieces of at most `size` bytes. What was read at one moment keeps it.
+fn cut(event: Event<'_>, size: Option<usize>, on: &mut (dyn FnMut(Event<'_>) + Send)) {
+    match (event, size) {
+        (Event::Bytes(at, bytes), Some(size)) if size > 0 => {
+            bytes.chunks(size).for_each(|piece| on(Event::Bytes(at, piece)));
+        }
+        (event, _) => on(event),
+    }
+}

@@ -1,0 +1,217 @@
+//! The transport: [`Http`] carries out one attempt through reqwest, over HTTP/1.1, without redirects, proxies,
+//! decompression or retries of its own. It cannot tell when the last byte of a request was written, so it emits
+//! no [`Event::Sent`]. Must not know what is asked or expected.
+//!
+//! 基于 reqwest 的传输层。
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{
+    Method, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    ClientError, Event, Fault, Limits, Phase, Request, Stamp,
+    address::Address,
+    connect::{Watch, watched},
+};
+
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
+/// How long a connection is kept for the next request: shorter than the 5 s after which uvicorn, under vLLM, closes
+/// it, or else a request now and then meets a connection that is just being closed.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// A pool of connections to one server, and the key it wants.
+#[derive(Clone)]
+pub(crate) struct Http {
+    client: reqwest::Client,
+    authorization: Option<HeaderValue>,
+}
+
+impl Http {
+    pub(crate) fn new(address: &Address, api_key: Option<SecretString>) -> Result<Self, ClientError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(address.is_https())?)
+            .connector_layer(watched())
+            .user_agent(USER_AGENT)
+            .http1_only()
+            .tcp_nodelay(true)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .pool_idle_timeout(IDLE)
+            .build()
+            .map_err(|error| ClientError::Setup(innermost(&error)))?;
+        Ok(Self { client, authorization: api_key.as_ref().map(bearer).transpose()? })
+    }
+
+    /// One attempt: hands on everything but the end, which it returns.
+    pub(crate) async fn attempt(
+        &self,
+        address: &Address,
+        request: &Request,
+        limits: &Limits,
+        on: &mut (dyn FnMut(Event<'_>) + Send),
+    ) -> Result<(), Fault> {
+        let outgoing = self.outgoing(address, request)?;
+        let clock = Clock { begun: Instant::now(), limits };
+        let watch = Watch::new(limits.connect);
+        let answer = watch.over(self.client.execute(outgoing));
+        let (until, limit) = clock.headers();
+        let mut response = match timeout_at(until, answer).await {
+            Err(_) => return Err(timeout(watch.phase(), limit)),
+            Ok(Err(error)) => return Err(fault(watch.phase(), watch.passed(), &error)),
+            Ok(Ok(response)) => response,
+        };
+        on(Event::Headers {
+            at: Stamp::now(),
+            status: response.status().as_u16(),
+            headers: pairs(response.headers()),
+        });
+        loop {
+            let (until, limit) = clock.piece();
+            let piece = timeout_at(until, response.chunk()).await;
+            let at = Stamp::now();
+            match piece {
+                Err(_) => return Err(timeout(Phase::Body, limit)),
+                Ok(Err(error)) => return Err(fault(Phase::Body, None, &error)),
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Ok(Some(bytes))) if bytes.is_empty() => {}
+                Ok(Ok(Some(bytes))) => on(Event::Bytes(at, &bytes)),
+            }
+        }
+    }
+
+    fn outgoing(&self, address: &Address, request: &Request) -> Result<reqwest::Request, Fault> {
+        let unsendable = |message: String| Fault::Unsendable { message };
+        let method = Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| unsendable(format!("`{}` is no HTTP method", request.method)))?;
+        let url = Url::parse(&address.url(&request.route))
+            .map_err(|error| unsendable(format!("path `{}`: {error}", request.route.path())))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &request.headers {
+            let key = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| unsendable(format!("`{}` is no header name", name.escape_debug())))?;
+            // The value is not shown: it may be a secret.
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+                unsendable(format!("header `{name}` holds a character that HTTP cannot carry"))
+            })?;
+            headers.append(key, value);
+        }
+        if let (Some(key), false) = (&self.authorization, headers.contains_key(AUTHORIZATION)) {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
+        if request.body.is_some() && !headers.contains_key(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let mut outgoing = reqwest::Request::new(method, url);
+        *outgoing.headers_mut() = headers;
+        *outgoing.body_mut() = request.body.clone().map(reqwest::Body::from);
+        Ok(outgoing)
+    }
+}
+
+/// Until when the next thing has to come, and which limit says so.
+struct Clock<'a> {
+    begun: Instant,
+    limits: &'a Limits,
+}
+
+impl Clock<'_> {
+    fn headers(&self) -> (Instant, Duration) {
+        let total = self.limits.total;
+        let limit = self.limits.first_byte.map_or(total, |first| first.min(total));
+        (later(self.begun, limit), limit)
+    }
+
+    fn piece(&self) -> (Instant, Duration) {
+        let end = (later(self.begun, self.limits.total), self.limits.total);
+        let idle = self.limits.idle.map(|idle| (later(Instant::now(), idle), idle));
+        idle.map_or(end, |idle| if idle.0 < end.0 { idle } else { end })
+    }
+}
+
+/// `start + limit`, or a year from `start` where that is past what a clock can hold.
+fn later(start: Instant, limit: Duration) -> Instant {
+    start.checked_add(limit).unwrap_or_else(|| start + Duration::from_secs(365 * 24 * 3600))
+}
+
+fn timeout(phase: Phase, limit: Duration) -> Fault {
+    Fault::Timeout { phase, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
+}
+
+fn fault(phase: Phase, connect_limit_passed: Option<Duration>, error: &reqwest::Error) -> Fault {
+    match connect_limit_passed {
+        Some(limit) => timeout(Phase::Connect, limit),
+        None => Fault::Transport { phase, message: innermost(error) },
+    }
+}
+
+/// The last error of the chain, in words: what happened, without the layers it came through.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    match last.downcast_ref::<std::io::Error>() {
+        // "connection refused" instead of "Connection refused (os error 111)".
+        Some(io) if io.raw_os_error().is_some() && is_named(io.kind()) => io.kind().to_string(),
+        _ => last.to_string(),
+    }
+}
+
+fn is_named(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::TimedOut
+            | Kind::BrokenPipe
+            | Kind::AddrNotAvailable
+    )
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+fn bearer(key: &SecretString) -> Result<HeaderValue, ClientError> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).map_err(|_| ClientError::ApiKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// ring and the system's roots, passed along instead of installed for the whole process. Reading the roots takes
+/// milliseconds, so it is left out where nothing is encrypted.
+fn tls(trust_the_system: bool) -> Result<ClientConfig, ClientError> {
+    let mut roots = RootCertStore::empty();
+    if trust_the_system {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(ClientError::Roots(if why.is_empty() {
+                "the system has none".into()
+            } else {
+                why.join("; ")
+            }));
+        }
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Setup(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
