@@ -4,6 +4,8 @@
 
 pub mod api;
 pub mod client;
+pub mod config;
 pub mod functional;
 pub mod probe;
+pub mod server;
 pub mod sim;
