@@ -1,0 +1,196 @@
+//! What is kept of one request: a [`Record`] with its stamps, tokens and [`Outcome`], and the latencies that follow
+//! from them. Must not know how it came to be.
+//!
+//! 单个请求的记录：时刻、token 与结局。
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::Stamp;
+
+/// How one request ended. Only [`Outcome::Ok`] gives latency samples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Tokens, a finish reason, `[DONE]`.
+    Ok,
+    /// The server refused.
+    Status {
+        /// The status.
+        status: u16,
+        /// What it said.
+        message: String,
+    },
+    /// An error object inside a stream that had begun with 200.
+    StreamError {
+        /// What it said.
+        message: String,
+    },
+    /// The stream ended without a finish reason or without `[DONE]`.
+    Truncated,
+    /// A whole stream without a single token.
+    Empty,
+    /// An answer that is no event stream of completions.
+    Malformed {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Nothing came in time.
+    Timeout {
+        /// Which limit.
+        message: String,
+    },
+    /// The connection failed.
+    Transport {
+        /// How.
+        message: String,
+    },
+    /// We cut it off; it says nothing about the server.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word it is counted under.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Status { .. } => "status",
+            Self::StreamError { .. } => "stream_error",
+            Self::Truncated => "truncated",
+            Self::Empty => "empty",
+            Self::Malformed { .. } => "malformed",
+            Self::Timeout { .. } => "timeout",
+            Self::Transport { .. } => "transport",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// In words, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Status { status, message } => format!("status {status}: {message}"),
+            Self::StreamError { message } => format!("error inside the stream: {message}"),
+            Self::Malformed { message } | Self::Timeout { message } | Self::Transport { message } => {
+                message.clone()
+            }
+            Self::Truncated => "the stream ended without a finish reason and [DONE]".to_owned(),
+            Self::Empty => "the stream held no token".to_owned(),
+            Self::Ok | Self::Cancelled => self.name().to_owned(),
+        }
+    }
+}
+
+/// Where token counts come from, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenSource {
+    /// Each event carried the server's running count.
+    UsagePerEvent,
+    /// The server gave a total; one token an event is assumed between.
+    UsageTotal,
+    /// The server gave none; events are counted as one token each.
+    Events,
+}
+
+/// An event that held tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenEvent {
+    /// When the read that completed it came.
+    pub at: Stamp,
+    /// How many tokens, at least 1.
+    pub tokens: u64,
+}
+
+/// What is kept of one request: stamps in nanoseconds of the process's monotonic clock, null where a thing did
+/// not happen or cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Counts up over the trial in the order of sending, warm-up first.
+    pub index: u64,
+    /// Whether it belongs to the warm-up: kept, and in no figure.
+    pub warmup: bool,
+    /// Which of the concurrent workers sent it.
+    pub worker: u32,
+    /// When it was due: in a closed loop, when its worker became free.
+    pub scheduled: Stamp,
+    /// When the finished request was handed to the transport.
+    pub started: Stamp,
+    /// When its last byte was written; null, because this transport cannot tell.
+    pub sent: Option<Stamp>,
+    /// The status line and the headers.
+    pub headers: Option<Stamp>,
+    /// The first event of any kind; often the role alone.
+    pub first_event: Option<Stamp>,
+    /// The first event with a token, of any channel.
+    pub first_token: Option<Stamp>,
+    /// The first event with a token of the answer itself, after reasoning.
+    pub first_answer: Option<Stamp>,
+    /// The last event with a token.
+    pub last_token: Option<Stamp>,
+    /// The event that gave the finish reason.
+    pub finish: Option<Stamp>,
+    /// `[DONE]`.
+    pub done: Option<Stamp>,
+    /// The end of the response, or of the attempt.
+    pub ended: Stamp,
+    /// The status.
+    pub status: Option<u16>,
+    /// Why the server stopped.
+    pub finish_reason: Option<String>,
+    /// As the server counts them, chat template included.
+    pub prompt_tokens: Option<u64>,
+    /// Prompt tokens answered from a prefix cache, where the server says so.
+    pub cached_tokens: Option<u64>,
+    /// Output tokens, by `token_source`.
+    pub output_tokens: u64,
+    /// Who counted.
+    pub token_source: TokenSource,
+    /// Every event with tokens.
+    pub events: Vec<TokenEvent>,
+    /// Bytes of the response's body.
+    pub bytes: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Record {
+    /// Whether its latencies count.
+    pub fn is_ok(&self) -> bool {
+        self.outcome == Outcome::Ok
+    }
+
+    /// `ttft/1` in nanoseconds.
+    pub fn ttft(&self) -> Option<u64> {
+        Some(self.first_token?.0.saturating_sub(self.started.0))
+    }
+
+    /// `e2e/1` in nanoseconds.
+    pub fn e2e(&self) -> Option<u64> {
+        Some(self.last_token?.0.saturating_sub(self.started.0))
+    }
+
+    /// `ttst/1` in nanoseconds.
+    pub fn ttst(&self) -> Option<u64> {
+        let (first, rest) = self.events.split_first()?;
+        let second = rest.first().filter(|_| first.tokens == 1)?;
+        Some(second.at.0 - first.at.0)
+    }
+
+    /// `tpot/1` in nanoseconds, not rounded.
+    pub fn tpot(&self) -> Option<f64> {
+        let (first, last) = (self.events.first()?, self.events.last()?);
+        let streamed = match self.token_source {
+            TokenSource::UsagePerEvent | TokenSource::Events => self.events.iter().map(|e| e.tokens).sum(),
+            TokenSource::UsageTotal => self.output_tokens,
+        };
+        let after_first = streamed.checked_sub(first.tokens).filter(|&n| n > 0 && self.events.len() > 1)?;
+        Some((last.at.0 - first.at.0) as f64 / after_first as f64)
+    }
+
+    /// `itl/1`: one sample for each token after the first event, in nanoseconds, not rounded.
+    pub fn itl(&self) -> impl Iterator<Item = f64> + '_ {
+        self.events.windows(2).flat_map(|pair| {
+            let gap = (pair[1].at.0 - pair[0].at.0) as f64 / pair[1].tokens as f64;
+            std::iter::repeat_n(gap, usize::try_from(pair[1].tokens).unwrap_or(usize::MAX))
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! From the records of a trial to its figures: [`Summary`]. Latencies are taken of successful requests only, and
+//! how many others there were stands beside them. Must not know what is expected of the figures.
+//!
+//! 由请求记录汇总指标；失败请求单独计数。
+
+use std::collections::BTreeMap;
+
+use serde_json::Map;
+use st_harness::verdict::Measurement;
+
+use crate::perf::{
+    definitions::{self as define, Definition},
+    quantile::{Sorted, TOLD, enough},
+    record::Record,
+};
+
+/// The figures of a trial, over its measured requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Every figure, in the order of [`define::ALL`]; one without a value says why.
+    pub measurements: Vec<Measurement>,
+    /// How many measured requests ended how; those that did not occur are absent.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// How many warm-up requests ended how.
+    pub warmup_outcomes: BTreeMap<&'static str, u64>,
+    /// From the first measured start to the last measured end, in nanoseconds; nothing where nothing was sent.
+    pub window_ns: Option<u64>,
+    /// `ttft p99 (12 of 299)`: quantiles told of fewer samples than they need for an upper bound.
+    pub thin_quantiles: Vec<String>,
+}
+
+impl Summary {
+    /// Computes all of it.
+    pub fn of(records: &[Record]) -> Self {
+        let measured: Vec<&Record> = records.iter().filter(|record| !record.warmup).collect();
+        let window_ns = window(&measured);
+        let mut summary = Self {
+            measurements: Vec::new(),
+            outcomes: count(measured.iter().copied()),
+            warmup_outcomes: count(records.iter().filter(|record| record.warmup)),
+            window_ns,
+            thin_quantiles: Vec::new(),
+        };
+        let good: Vec<&Record> = measured.iter().copied().filter(|record| record.is_ok()).collect();
+        summary.samples(&good);
+        summary.rates(&measured, &good, window_ns.filter(|&ns| ns > 0).map(|ns| ns as f64 / 1e9));
+        summary
+    }
+
+    /// The measurement of a figure.
+    pub fn find(&self, name: &str, stat: &str) -> Option<&Measurement> {
+        self.measurements.iter().find(|figure| figure.name == name && figure.stat == stat)
+    }
+
+    /// How many measured requests ended with `outcome`.
+    pub fn ended(&self, outcome: &str) -> u64 {
+        self.outcomes.get(outcome).copied().unwrap_or(0)
+    }
+
+    /// How many ended by themselves, well or not.
+    pub fn judged(&self) -> u64 {
+        self.outcomes.values().sum::<u64>() - self.ended("cancelled")
+    }
+
+    fn samples(&mut self, good: &[&Record]) {
+        let ns = |value: Option<u64>| value.map(|ns| ns as f64 / 1e9);
+        self.sample(&define::TTFT, good.iter().filter_map(|r| ns(r.ttft())).collect());
+        self.sample(&define::TTST, good.iter().filter_map(|r| ns(r.ttst())).collect());
+        self.sample(&define::TPOT, good.iter().filter_map(|r| r.tpot()).map(|ns| ns / 1e9).collect());
+        self.sample(&define::ITL, good.iter().flat_map(|r| r.itl()).map(|ns| ns / 1e9).collect());
+        self.sample(&define::E2E, good.iter().filter_map(|r| ns(r.e2e())).collect());
+        self.sample(&define::OUTPUT_TOKENS, good.iter().map(|r| r.output_tokens as f64).collect());
+        self.sample(
+            &define::PROMPT_TOKENS,
+            good.iter().filter_map(|r| r.prompt_tokens).map(|n| n as f64).collect(),
+        );
+    }
+
+    /// Every figure of one sample.
+    fn sample(&mut self, of: &Definition, values: Vec<f64>) {
+        let sample = Sorted::new(values);
+        let n = sample.len() as u64;
+        for (stat, q) in TOLD {
+            if n > 0 && n < enough(q) {
+                self.thin_quantiles.push(format!("{} {stat} ({n} of {})", of.name, enough(q)));
+            }
+            self.push(of, stat, sample.quantile(q), n);
+        }
+        self.push(of, "max", sample.max(), n);
+        self.push(of, "min", sample.min(), n);
+        self.push(of, "mean", sample.mean(), n);
+        self.push(of, "sum", sample.sum(), n);
+    }
+
+    fn rates(&mut self, measured: &[&Record], good: &[&Record], window_s: Option<f64>) {
+        let n = good.len() as u64;
+        let per_second = |amount: f64| window_s.map(|window| amount / window);
+        let output: u64 = good.iter().map(|r| r.output_tokens).sum();
+        let prompt: Option<u64> = good.iter().map(|r| r.prompt_tokens).sum();
+        let some = (n > 0).then_some(());
+        self.push(&define::OUTPUT_THROUGHPUT, "value", some.and_then(|()| per_second(output as f64)), n);
+        let total = some.and(prompt).map(|prompt| (prompt + output) as f64);
+        self.push(&define::TOTAL_THROUGHPUT, "value", total.and_then(per_second), n);
+        self.push(&define::QPS, "value", per_second(n as f64), n);
+        let judged = self.judged();
+        let failed = (judged > 0).then(|| (judged - n) as f64 / judged as f64);
+        self.push(&define::FAILURE_RATIO, "value", failed, judged);
+        let busy: f64 = measured.iter().map(|r| (r.ended.0 - r.started.0) as f64 / 1e9).sum();
+        self.push(&define::ACHIEVED_CONCURRENCY, "value", per_second(busy), measured.len() as u64);
+    }
+
+    fn push(&mut self, of: &Definition, stat: &str, value: Option<f64>, n: u64) {
+        self.measurements.push(measurement(of, stat, value, n));
+    }
+}
+
+/// A figure as the journal keeps it.
+pub fn measurement(of: &Definition, stat: &str, value: Option<f64>, n: u64) -> Measurement {
+    Measurement {
+        name: of.name.to_owned(),
+        stat: stat.to_owned(),
+        unit: of.unit.to_owned(),
+        value,
+        null_reason: value.is_none().then(|| of.null.to_owned()),
+        n,
+        definition: of.id.to_owned(),
+        source: "client".to_owned(),
+        labels: Map::new(),
+    }
+}
+
+fn window(measured: &[&Record]) -> Option<u64> {
+    let first = measured.iter().map(|r| r.started).min()?;
+    let last = measured.iter().map(|r| r.ended).max()?;
+    Some(last.0.saturating_sub(first.0))
+}
+
+fn count<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for record in records {
+        *counts.entry(record.outcome.name()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        client::Stamp,
+        perf::record::{Outcome, TokenEvent, TokenSource},
+    };
+
+    const MS: u64 = 1_000_000;
+
+    /// A request started at `start` ms: 4 tokens, the first after 100 ms, then one every 20 ms; over 10 ms later.
+    pub(crate) fn record(index: u64, start: u64, outcome: Outcome) -> Record {
+        let at = |ms: u64| Stamp((start + ms) * MS);
+        let tokens = [100, 120, 140, 160].map(|ms| TokenEvent { at: at(ms), tokens: 1 });
+        Record {
+            index,
+            warmup: false,
+            worker: 0,
+            scheduled: at(0),
+            started: at(0),
+            sent: None,
+            headers: Some(at(50)),
+            first_event: Some(at(60)),
+            first_token: Some(at(100)),
+            first_answer: Some(at(100)),
+            last_token: Some(at(160)),
+            finish: Some(at(160)),
+            done: Some(at(165)),
+            ended: at(170),
+            status: Some(200),
+            finish_reason: Some("length".to_owned()),
+            prompt_tokens: Some(10),
+            cached_tokens: None,
+            output_tokens: 4,
+            token_source: TokenSource::UsagePerEvent,
+            events: tokens.to_vec(),
+            bytes: 100,
+            outcome,
+        }
+    }
+
+    fn value(summary: &Summary, name: &str, stat: &str) -> Option<f64> {
+        summary.find(name, stat).unwrap_or_else(|| panic!("{name} {stat} is told")).value
+    }
+
+    fn near(found: Option<f64>, expected: f64) {
+        let found = found.expect("a value");
+        assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn the_figures_of_known_requests_are_known() {
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok), record(1, 170, Outcome::Ok)]);
+        near(value(&summary, "ttft", "p99"), 0.1);
+        near(value(&summary, "ttst", "mean"), 0.02);
+        near(value(&summary, "tpot", "mean"), 0.02);
+        near(value(&summary, "itl", "max"), 0.02);
+        near(value(&summary, "e2e", "p50"), 0.16);
+        near(value(&summary, "output_token_throughput", "value"), 8.0 / 0.34);
+        near(value(&summary, "total_token_throughput", "value"), 28.0 / 0.34);
+        near(value(&summary, "requests_per_second", "value"), 2.0 / 0.34);
+        near(value(&summary, "achieved_concurrency", "value"), 1.0);
+        near(value(&summary, "failure_ratio", "value"), 0.0);
+        assert_eq!(summary.find("itl", "p50").unwrap().n, 6);
+    }
+
+    #[test]
+    fn a_server_that_refuses_looks_no_faster_and_no_smaller() {
+        let refused = Outcome::Status { status: 503, message: "busy".to_owned() };
+        let mut fast = record(1, 0, refused);
+        fast.ended = Stamp(MS);
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok), fast]);
+        near(value(&summary, "ttft", "min"), 0.1);
+        near(value(&summary, "failure_ratio", "value"), 0.5);
+        near(value(&summary, "requests_per_second", "value"), 1.0 / 0.17);
+        assert_eq!(summary.find("ttft", "mean").unwrap().n, 1);
+        assert_eq!((summary.ended("ok"), summary.ended("status")), (1, 1));
+    }
+
+    #[test]
+    fn nothing_measured_is_null_with_a_reason_and_never_zero() {
+        let summary = Summary::of(&[record(0, 0, Outcome::Truncated)]);
+        let ttft = summary.find("ttft", "p99").unwrap();
+        assert_eq!((ttft.value, ttft.null_reason.as_deref()), (None, Some("no successful request")));
+        near(value(&summary, "failure_ratio", "value"), 1.0);
+        for figure in Summary::of(&[]).measurements {
+            assert_eq!(figure.value, None, "{} {}", figure.name, figure.stat);
+            assert!(figure.null_reason.is_some());
+        }
+    }
+
+    #[test]
+    fn the_warm_up_is_counted_apart_and_in_no_figure() {
+        let warm = Record { warmup: true, ..record(0, 0, Outcome::Ok) };
+        let summary = Summary::of(&[warm, record(1, 1000, Outcome::Ok)]);
+        assert_eq!(summary.find("ttft", "p50").unwrap().n, 1);
+        assert_eq!((summary.window_ns, summary.warmup_outcomes["ok"]), (Some(170 * MS), 1));
+    }
+
+    #[test]
+    fn what_we_cut_off_is_neither_success_nor_failure() {
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok), record(1, 0, Outcome::Cancelled)]);
+        near(value(&summary, "failure_ratio", "value"), 0.0);
+        assert_eq!(summary.judged(), 1);
+    }
+
+    #[test]
+    fn unknown_prompt_tokens_leave_no_total() {
+        let unknown = Record { prompt_tokens: None, ..record(0, 0, Outcome::Ok) };
+        let summary = Summary::of(&[unknown, record(1, 0, Outcome::Ok)]);
+        assert_eq!(value(&summary, "total_token_throughput", "value"), None);
+        assert!(value(&summary, "output_token_throughput", "value").is_some());
+    }
+
+    #[test]
+    fn a_quantile_of_too_few_samples_says_so() {
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok)]);
+        assert!(summary.thin_quantiles.contains(&"ttft p99 (1 of 299)".to_owned()));
+    }
+
+    #[test]
+    fn every_figure_is_told_under_a_known_definition() {
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok)]);
+        for figure in &summary.measurements {
+            let of = define::ALL.iter().find(|d| d.id == figure.definition).expect("defined");
+            assert_eq!((of.name, of.unit), (figure.name.as_str(), figure.unit.as_str()));
+        }
+    }
+}

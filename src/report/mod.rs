@@ -1,0 +1,9 @@
+//! The reports that know the domain. Each implements the harness's `Report` and is a pure function of the run's
+//! record. Must not know how a run is carried out.
+//!
+//! 领域报告：Prometheus 文本等。
+
+mod families;
+mod prom;
+
+pub use prom::Prometheus;
