@@ -1,15 +1,31 @@
 //! System tests, benchmarks and accuracy checks for OpenAI-compatible LLM servers.
 //!
+//! ```text
+//! config (files → types)     server (start, ready, stop) ──▶ client::Target
+//!        └────────▶ assemble ◀──┘                                │
+//!                      │                   functional · perf · accuracy (the suites; none knows another)
+//!                      ▼                                         │
+//!         st_harness::Session ──▶ journal ──▶ reports ◀── report (the ones that know LLM servers)
+//! ```
+//!
+//! A crate with cases of its own needs three lines, see [`st`].
+//!
 //! 面向 OpenAI 兼容大模型服务的系统测试、性能与精度检查。
 
 pub mod accuracy;
 pub mod api;
+pub mod assemble;
+pub mod cli;
 pub mod client;
 pub mod config;
+pub mod console;
 pub mod functional;
 pub mod perf;
 pub mod probe;
 pub mod report;
 pub mod server;
 pub mod sim;
+mod st;
 pub mod workload;
+
+pub use st::{St, st};

@@ -2,4 +2,8 @@
 //!
 //! 命令行入口。
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vllm_cibench::cli::main()
+}

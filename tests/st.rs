@@ -1,5 +1,9 @@
-//! The suite.
+//! The system tests: `cargo test --test st -- FILTER`.
 //!
 //! 系统测试入口。
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vllm_cibench::st(env!("CARGO_MANIFEST_DIR")).main()
+}

@@ -1,3 +1,29 @@
 //! Integration tests: one binary, one module a subject.
 //!
 //! 集成测试。
+
+// Tools of the tests.
+mod crate_root;
+
+// The doors, and what a person sees there.
+mod doors;
+mod downstream;
+mod failures;
+mod nextest;
+mod readme;
+mod replay;
+
+// What is generated.
+mod schemas;
+
+// What must hold whatever happens.
+mod killed;
+#[cfg(target_os = "linux")]
+mod local;
+mod secrets;
+
+// The shipped cases.
+mod functional;
+
+#[cfg(feature = "kube")]
+mod k8s;

@@ -1,0 +1,70 @@
+//! The command: [`main`]. One file a subcommand; each is a thin wrapper over the library.
+//! Must not hold anything that a test or another crate could want.
+//!
+//! 命令行：每个子命令一个文件。
+
+mod cleanup;
+mod deploy;
+mod down;
+mod probe;
+mod report;
+mod run;
+mod sim;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use st_harness::exit::Exit;
+
+/// System tests, benchmarks and accuracy checks for OpenAI-compatible LLM servers.
+///
+/// Exit codes: 0 nothing is red, 1 an expectation or a gate failed, 2 the command line or a file is wrong,
+/// 3 inconclusive, 4 a measurement is invalid, 5 no trial was selected, 6 infrastructure, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "vllm-cibench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario's cases and write its reports
+    Run(Box<run::RunArgs>),
+    /// Make the reports of a run again from its journal, or of several merged
+    Report(report::ReportArgs),
+    /// Start a scenario's server and leave it running: `export $(vllm-cibench up --scenario NAME)`
+    Up(Box<up::UpArgs>),
+    /// Take down what `up` started
+    Down(down::DownArgs),
+    /// Take down what a run left behind, even one that was killed
+    Cleanup(cleanup::CleanupArgs),
+    /// Find out what a server can do, with the evidence
+    Probe(probe::Probe),
+    /// Apply a Kubernetes manifest, and wait for its pods
+    Deploy(deploy::DeployArgs),
+    /// Serve the simulator, which answers as vLLM does
+    Sim(sim::Sim),
+}
+
+/// Reads the command line and carries it out.
+pub fn main() -> ExitCode {
+    let exit: Exit = match Cli::parse().command {
+        Command::Run(args) => run::run(*args),
+        Command::Report(args) => report::report(&args),
+        Command::Up(args) => up::up(&args),
+        Command::Down(args) => down::down(&args),
+        Command::Cleanup(args) => cleanup::cleanup(&args),
+        Command::Probe(args) => probe::probe(&args),
+        Command::Deploy(args) => deploy::deploy(args),
+        Command::Sim(args) => sim::sim(&args),
+    };
+    exit.into()
+}
+
+/// Says what went wrong, on standard error.
+fn fail(exit: Exit, message: impl std::fmt::Display) -> Exit {
+    eprintln!("{message}");
+    exit
+}

@@ -1,0 +1,49 @@
+//! What was recorded is judged again without a server, with the same verdicts; what was not is told.
+//!
+//! 录制后离线回放：结论一致；缺失的录制会被指明。
+
+use crate::crate_root::{CrateRoot, one_case};
+
+/// Passes, fails, and streams.
+fn cases() -> String {
+    one_case("status: 200").replace("    expect:", "    twin: stream\n    expect:")
+        + &one_case("status: 201").replace("cases:\n", "").replace("id: hello", "id: wrong")
+}
+
+/// The verdict of each functional trial of the newest run.
+fn verdicts(root: &CrateRoot) -> Vec<(String, String)> {
+    let report: serde_json::Value = serde_json::from_str(&root.left("report.json")).expect("JSON");
+    let trials = report["trials"].as_array().expect("trials").iter();
+    let told = trials.map(|trial| {
+        let finished = &trial["finished"];
+        let text = |key: &str| finished[key].as_str().unwrap_or_default().to_owned();
+        (text("trial_id"), text("verdict"))
+    });
+    told.filter(|(id, _)| id.starts_with("functional::")).collect()
+}
+
+#[test]
+fn a_replay_comes_to_the_verdicts_of_the_recorded_run() {
+    let root = CrateRoot::new().file("cases/functional/a.yaml", &cases());
+    let recorded = root.run(&["run", "--record", "tape", "--model", "sim"]);
+    let first = verdicts(&root);
+    assert_eq!(recorded.code, Some(1), "{}", recorded.err);
+    let replayed = root.run(&["run", "--replay", "tape", "--model", "sim"]);
+    assert_eq!(replayed.code, Some(1), "{}", replayed.err);
+    let shown: Vec<&str> = first.iter().map(|(_, verdict)| verdict.as_str()).collect();
+    assert_eq!(shown, ["passed", "failed"]);
+    assert_eq!(verdicts(&root), first);
+}
+
+#[test]
+fn a_recording_that_is_not_there_is_told_with_trial_and_request() {
+    let root = CrateRoot::new().file("cases/functional/a.yaml", &cases());
+    root.run(&["run", "--record", "tape", "--model", "sim"]);
+    let root = root.file("cases/functional/a.yaml", &cases().replace("Say hello.", "Say goodbye."));
+    let ran = root.run(&["run", "--replay", "tape", "--model", "sim"]);
+    assert_eq!(ran.code, Some(6), "{}", ran.err);
+    let journal = root.left("journal.jsonl");
+    for part in ["POST /v1/chat/completions in functional::a::hello", "record it with --record"] {
+        assert!(journal.contains(part), "no {part:?} in:\n{journal}");
+    }
+}
