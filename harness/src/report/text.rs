@@ -119,9 +119,9 @@ pub fn one_line(text: &str) -> String {
 /// 1.0 cannot hold. What is left can stand in any report.
 pub fn visible(text: &str) -> String {
     static TERMINAL: LazyLock<Regex> = LazyLock::new(|| {
-        // CSI, OSC, and two-character sequences.
+        // CSI, OSC, and two-character sequences. One that is never ended takes nothing of the next line with it.
         Regex::new(
-            r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])|\u{9b}[0-?]*[ -/]*[@-~]",
+            r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)|[@-Z\\^_])|\u{9b}[0-?]*[ -/]*[@-~]",
         )
         .expect("the pattern is written down here and compiles in every test")
     });
@@ -181,6 +181,11 @@ mod tests {
         assert_eq!(visible("a\0b\u{1b}c\u{fffe}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
         assert_eq!(visible("a\r\nb\rc\td"), "a\nb\nc\td");
         assert_eq!(one_line(" a\n\tb  c "), "a b c");
+    }
+
+    #[test]
+    fn a_terminal_sequence_that_is_never_ended_takes_no_other_line_with_it() {
+        assert_eq!(visible("a\x1b]0;title\nb\x07c"), "a\u{fffd}]0;title\nb\u{fffd}c");
     }
 
     #[test]
