@@ -6,7 +6,7 @@
 use super::{
     effect::{Effect, completions as c, guided, output, sampling, tokens, tools},
     range,
-    type_violation::{Field, chat, chat_object, completions},
+    type_violation::{Field, chat, chat_object, completions, completions_object},
 };
 
 /// A capability, and what is tried to find out about it: cheapest first.
@@ -82,6 +82,7 @@ pub(super) const LADDER: &[Step] = &[
     shown("completions.logprobs", c::LOGPROBS),
     shown("completions.prompt_list", c::PROMPT_LIST),
     shown("completions.prompt_tokens", c::PROMPT_TOKENS),
+    known("completions.response_format", completions_object("response_format", "{\"type\": \"text\"}")),
     both("completions.suffix", completions("suffix", "\"a\""), c::SUFFIX),
 ];
 

@@ -38,6 +38,11 @@ pub(super) const fn completions(name: &'static str, legal: &'static str) -> Fiel
     Field { to: To::Completions, ..chat(name, legal) }
 }
 
+/// A completions field that is an object.
+pub(super) const fn completions_object(name: &'static str, legal: &'static str) -> Field {
+    Field { to: To::Completions, ..chat_object(name, legal) }
+}
+
 /// Finds out whether the server knows `field`.
 pub(super) async fn violate(asker: &mut Asker<'_>, ground: &Ground, field: &Field) -> Known {
     if ground.strict == Some(true) {
