@@ -33,6 +33,7 @@ use vllm_cibench::{
 };
 
 mod effects;
+mod examples;
 
 struct Trial {
     case: Arc<ExpandedCase>,
@@ -147,7 +148,8 @@ impl Bench {
     }
 
     async fn run(&self, trial: &Trial) -> Observation {
-        let thinks = trial.case.id.as_str().contains("::reasoning::");
+        let about_thoughts = |id: &CapabilityId| id.0.starts_with("chat.reasoning");
+        let thinks = trial.case.head.required_capabilities.iter().any(about_thoughts);
         let cx = Cx {
             world: Arc::clone(if thinks { &self.thinking } else { &self.target }),
             case: Arc::clone(&trial.case),
