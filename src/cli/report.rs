@@ -10,7 +10,7 @@ use st_harness::{
     folder::RunFolder,
     journal::{RunRecord, Status},
     redact::Redactor,
-    report::{self, Report},
+    report::{self, Files, Report},
 };
 
 use super::fail;
@@ -59,8 +59,9 @@ fn make(args: &ReportArgs, out: &Utf8PathBuf) -> Result<RunRecord, String> {
     let folder = RunFolder::open(out, Arc::new(Redactor::new())).map_err(|error| error.to_string())?;
     let mut reports: Vec<Box<dyn Report>> = report::standard(out);
     reports.push(Box::new(Prometheus::new(&args.metric_prefix)));
+    let files = Files::below(&args.runs);
     for report in reports {
-        for document in report.render(&record)? {
+        for document in report.render(&record, &files)? {
             folder.write(&document.path, &document.text).map_err(|error| error.to_string())?;
         }
     }

@@ -10,7 +10,7 @@
 /// completed it:
 /// `start` the finished request is handed to the transport; `token event` an event whose delta holds text of any
 /// channel (answer, reasoning, tool call); `first`, `last` the first and last token event; `k` tokens in an
-/// event; `n` output tokens; `window` from the first measured `start` to the last measured response's end.
+/// event; `n` output tokens; `window` from the first measured `start` to the last measured response's end, epochs added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition {
     /// What measurements cite: a name, and a number that changes with the meaning.

@@ -91,8 +91,11 @@ async fn work<T: Transport>(
         let mut timeline = Timeline::new(Slot {
             index: index as u64,
             warmup: index < plan.warmup,
+            epoch: 0,
             worker,
+            in_flight: 1,
             scheduled: free_since,
+            admitted: free_since,
             started: Stamp::now(),
         });
         transport.perform(request, &plan.limits, cancel, |event| timeline.on(&event)).await;

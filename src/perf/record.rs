@@ -108,10 +108,16 @@ pub struct Record {
     pub index: u64,
     /// Whether it belongs to the warm-up: kept, and in no figure.
     pub warmup: bool,
+    /// Which repetition of the load it belongs to, from 0.
+    pub epoch: u32,
     /// Which of the concurrent workers sent it.
     pub worker: u32,
-    /// When it was due: in a closed loop, when its worker became free.
+    /// How many requests of this run were in flight once it had been sent, itself included.
+    pub in_flight: u32,
+    /// When it was due: in an open loop by the schedule, in a closed one when its worker became free.
     pub scheduled: Stamp,
+    /// When it was let through by the cap on requests in flight; `scheduled` where there was no wait.
+    pub admitted: Stamp,
     /// When the finished request was handed to the transport.
     pub started: Stamp,
     /// When its last byte was written; null, because this transport cannot tell.

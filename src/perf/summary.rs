@@ -23,7 +23,8 @@ pub struct Summary {
     pub outcomes: BTreeMap<&'static str, u64>,
     /// How many warm-up requests ended how.
     pub warmup_outcomes: BTreeMap<&'static str, u64>,
-    /// From the first measured start to the last measured end, in nanoseconds; nothing where nothing was sent.
+    /// From the first measured start to the last measured end of each epoch, added up, in nanoseconds; nothing
+    /// where nothing was sent.
     pub window_ns: Option<u64>,
     /// `ttft p99 (12 of 299)`: quantiles told of fewer samples than they need for an upper bound.
     pub thin_quantiles: Vec<String>,
@@ -129,10 +130,15 @@ pub fn measurement(of: &Definition, stat: &str, value: Option<f64>, n: u64) -> M
     }
 }
 
+/// The windows of all epochs together: what lies between two of them is no load.
 fn window(measured: &[&Record]) -> Option<u64> {
-    let first = measured.iter().map(|r| r.started).min()?;
-    let last = measured.iter().map(|r| r.ended).max()?;
-    Some(last.0.saturating_sub(first.0))
+    let mut windows: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for record in measured {
+        let (first, last) = windows.entry(record.epoch).or_insert((u64::MAX, 0));
+        *first = record.started.0.min(*first);
+        *last = record.ended.0.max(*last);
+    }
+    (!windows.is_empty()).then(|| windows.values().map(|(first, last)| last.saturating_sub(*first)).sum())
 }
 
 fn count<'a>(records: impl Iterator<Item = &'a Record>) -> BTreeMap<&'static str, u64> {
@@ -160,8 +166,11 @@ pub(crate) mod tests {
         Record {
             index,
             warmup: false,
+            epoch: 0,
             worker: 0,
+            in_flight: 1,
             scheduled: at(0),
+            admitted: at(0),
             started: at(0),
             sent: None,
             headers: Some(at(50)),
@@ -240,6 +249,14 @@ pub(crate) mod tests {
         let summary = Summary::of(&[warm, record(1, 1000, Outcome::Ok)]);
         assert_eq!(summary.find("ttft", "p50").unwrap().n, 1);
         assert_eq!((summary.window_ns, summary.warmup_outcomes["ok"]), (Some(170 * MS), 1));
+    }
+
+    #[test]
+    fn what_lies_between_two_epochs_is_in_no_window() {
+        let second = Record { epoch: 1, ..record(1, 60_000, Outcome::Ok) };
+        let summary = Summary::of(&[record(0, 0, Outcome::Ok), second]);
+        assert_eq!(summary.window_ns, Some(2 * 170 * MS));
+        near(value(&summary, "requests_per_second", "value"), 2.0 / 0.34);
     }
 
     #[test]

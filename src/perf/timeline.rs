@@ -20,10 +20,16 @@ pub struct Slot {
     pub index: u64,
     /// See [`Record::warmup`].
     pub warmup: bool,
+    /// See [`Record::epoch`].
+    pub epoch: u32,
     /// See [`Record::worker`].
     pub worker: u32,
+    /// See [`Record::in_flight`].
+    pub in_flight: u32,
     /// See [`Record::scheduled`].
     pub scheduled: Stamp,
+    /// See [`Record::admitted`].
+    pub admitted: Stamp,
     /// See [`Record::started`].
     pub started: Stamp,
 }
@@ -51,8 +57,11 @@ impl Timeline {
             record: Record {
                 index: slot.index,
                 warmup: slot.warmup,
+                epoch: slot.epoch,
                 worker: slot.worker,
+                in_flight: slot.in_flight,
                 scheduled: slot.scheduled,
+                admitted: slot.admitted,
                 started: slot.started,
                 sent: None,
                 headers: None,
@@ -342,8 +351,11 @@ mod tests {
             Self(Timeline::new(Slot {
                 index: 0,
                 warmup: false,
+                epoch: 0,
                 worker: 0,
+                in_flight: 1,
                 scheduled: stamp(90),
+                admitted: stamp(95),
                 started: stamp(100),
             }))
         }

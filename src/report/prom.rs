@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use st_harness::{
     journal::{RunRecord, TrialFinished, TrialState},
-    report::{Document, Report},
+    report::{Document, Files, Report},
     verdict::{Measurement, Verdict},
 };
 
@@ -31,7 +31,7 @@ impl Report for Prometheus {
         "prometheus"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let mut families = Families::new(&self.prefix)?;
         let of_run = run_labels(run);
         let mut told = BTreeSet::new();

@@ -275,6 +275,7 @@ impl Fixture for Server {
         let endpoint = &self.settings.endpoint;
         json!({
             "scenario": scenario.name,
+            "provider": self.settings.provider_name,
             "mode": scenario.mode.name().as_str(),
             "base_url": endpoint.base_url.as_ref().map(|url| url.as_str()),
             "served_model_name": endpoint.model,

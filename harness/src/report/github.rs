@@ -5,7 +5,7 @@
 
 use crate::{
     journal::{RunRecord, Status, TrialRecord},
-    report::{Document, Report, text},
+    report::{Document, Files, Report, text},
 };
 
 /// GitHub shows this many of each level a step.
@@ -29,7 +29,7 @@ impl Report for Github {
         "github"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let of = |status: Status| run.trials.iter().filter(move |trial| trial.status() == status);
         let red: Vec<_> =
             Status::WORST_FIRST.into_iter().filter(|status| status.is_red()).flat_map(of).collect();

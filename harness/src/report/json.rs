@@ -23,7 +23,7 @@ use crate::{
         Counts, Event, Planned, RunFinished, RunRecord, RunStarted, Schema, Status, SuiteTrials,
         TrialFinished, TrialRecord, TrialState,
     },
-    report::{Document, Report, text},
+    report::{Document, Files, Report, text},
     verdict::{Note, Reason, Verdict},
 };
 
@@ -39,7 +39,7 @@ impl Report for Json {
         "json"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let mut text = serde_json::to_string_pretty(&Whole::of(run)).map_err(|error| error.to_string())?;
         text.push('\n');
         Ok(vec![Document::new("report.json", text)])

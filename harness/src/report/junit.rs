@@ -23,7 +23,7 @@ use quick_xml::{
 
 use crate::{
     journal::{Counts, RunRecord, Status, SuiteTrials, TrialRecord},
-    report::{Document, Report, text},
+    report::{Document, Files, Report, text},
 };
 
 /// Readers show less than this: GitHub 64 kB an annotation, Jenkins 100 kB.
@@ -55,7 +55,7 @@ impl Report for Junit {
         "junit"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let suites = run.suites();
         let mut writer = Writer::new();
         writer.add_testsuites(suites.iter().map(|suite| suite_of(run, suite, &self.attachments_below)));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     journal::{Event, RunRecord, Status, TrialRecord},
-    report::{Document, Report, text},
+    report::{Document, Files, Report, text},
 };
 
 /// GitHub refuses a step summary of more than 1 MiB.
@@ -35,7 +35,7 @@ impl Report for Markdown {
         "markdown"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let sections = [
             header(run),
             suites(run),

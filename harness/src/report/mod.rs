@@ -1,6 +1,6 @@
-//! Reports are pure functions of the journal: one file a format, each a [`Report`]. A new format is one file
-//! here (or in the domain) and one line where the session is built. Every format shows every planned trial, or
-//! says what it left out.
+//! Reports are pure functions of the journal and of the files that it names: one file a format, each a [`Report`].
+//! A new format is one file here (or in the domain) and one line where the session is built. Every format shows
+//! every planned trial, or says what it left out.
 //! Must not know how a run is carried out.
 //!
 //! 报告：日志的纯函数，一种格式一个文件。
@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 
 use crate::journal::RunRecord;
 
+mod files;
 mod github;
 mod json;
 mod junit;
@@ -18,6 +19,7 @@ mod tests;
 pub mod text;
 mod trials_csv;
 
+pub use files::{FileError, Files};
 pub use github::Github;
 pub use json::Json;
 pub use junit::Junit;
@@ -29,11 +31,12 @@ pub trait Report: Send + Sync {
     /// Its name, for messages: `junit`.
     fn name(&self) -> &'static str;
 
-    /// The files it is made of. Pure: no clock, no environment, no disk.
+    /// The documents it is made of. Pure: no clock, no environment, and of the disk only what trials left, through
+    /// `files`; so that the same run gives the same documents again, whenever and wherever that is.
     ///
     /// # Errors
     /// A sentence that says what in the record could not be rendered.
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String>;
+    fn render(&self, run: &RunRecord, files: &Files) -> Result<Vec<Document>, String>;
 }
 
 /// A file of a report.

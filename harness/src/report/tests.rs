@@ -16,7 +16,7 @@ use crate::{
 const HOSTILE: &str = "NUL \0, ESC \u{1b}[31mred\u{1b}[0m \u{1b}, ]]> <![CDATA[ </testcase> &amp; &#0; \u{fffe} \u{85}\r\n\"'`|%,:: @all";
 
 fn only(report: &dyn Report, run: &RunRecord) -> String {
-    let documents = report.render(run).expect("it can be rendered");
+    let documents = report.render(run, &Files::default()).expect("it can be rendered");
     assert_eq!(documents.len(), 1);
     documents.into_iter().next().expect("one").text
 }
@@ -119,7 +119,7 @@ fn a_seeded_key_stands_in_no_file_of_a_run() {
         .expect("written");
     let run = journal.record().expect("it began");
     for report in [&Junit::new() as &dyn Report, &TrialsCsv, &Json, &Markdown, &Github] {
-        let document = report.render(&run).expect("it can be rendered").remove(0);
+        let document = report.render(&run, &Files::default()).expect("it can be rendered").remove(0);
         assert!(document.text.contains("***"), "{} shows where the key was", report.name());
         folder.write(&document.path, &document.text).expect("written");
     }
@@ -162,7 +162,7 @@ fn a_run_of_nothing_is_rendered_too() {
     text_of_xml(&only(&Junit::new(), &run));
     assert_eq!(only(&TrialsCsv, &run).lines().count(), 1);
     assert!(only(&Markdown, &run).contains("nothing planned"));
-    assert_eq!(Github.render(&run), Ok(Vec::new()));
+    assert_eq!(Github.render(&run, &Files::default()), Ok(Vec::new()));
 }
 
 #[test]

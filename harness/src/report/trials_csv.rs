@@ -20,7 +20,7 @@
 
 use crate::{
     journal::{RunRecord, TrialRecord},
-    report::{Document, Report, text},
+    report::{Document, Files, Report, text},
 };
 
 /// Renders `trials.csv`.
@@ -66,7 +66,7 @@ impl Report for TrialsCsv {
         "trials_csv"
     }
 
-    fn render(&self, run: &RunRecord) -> Result<Vec<Document>, String> {
+    fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         csv.write_record(COLUMNS.iter().map(|(name, _)| name)).map_err(|error| error.to_string())?;
         for trial in &run.trials {

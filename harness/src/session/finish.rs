@@ -10,7 +10,7 @@ use crate::{
     folder::RunFolder,
     host::{GitHub, Runner},
     journal::{Event, RunFinished, RunRecord, TrialState},
-    report::{Document, Github, Markdown, Report},
+    report::{Document, Files, Github, Markdown, Report},
     session::{Plan, recorder::Recorder, say},
     verdict::Verdict,
 };
@@ -31,7 +31,8 @@ pub(crate) fn finish(
     }
     let Some(record) = recorder.record() else { return worst(exit, true) };
     let mut broken = recorder.is_broken();
-    for document in documents(reports, &record, &mut broken) {
+    let files = Files::below([folder.path()]);
+    for document in documents(reports, &record, &files, &mut broken) {
         if let Err(error) = folder.write(document.path.as_str(), &document.text) {
             say(&format!("error: {error}"));
             broken = true;
@@ -46,10 +47,15 @@ pub(crate) fn finish(
     worst(exit, broken)
 }
 
-fn documents(reports: &[Box<dyn Report>], record: &RunRecord, broken: &mut bool) -> Vec<Document> {
+fn documents(
+    reports: &[Box<dyn Report>],
+    record: &RunRecord,
+    files: &Files,
+    broken: &mut bool,
+) -> Vec<Document> {
     let mut all = Vec::new();
     for report in reports {
-        match report.render(record) {
+        match report.render(record, files) {
             Ok(documents) => all.extend(documents),
             Err(message) => {
                 say(&format!("error: the {} report could not be made: {message}", report.name()));

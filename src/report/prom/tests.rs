@@ -168,7 +168,7 @@ fn run(trials: Vec<TrialRecord>) -> RunRecord {
 }
 
 fn render(prefix: &str, trials: Vec<TrialRecord>) -> String {
-    let mut documents = Prometheus::new(prefix).render(&run(trials)).unwrap();
+    let mut documents = Prometheus::new(prefix).render(&run(trials), &Files::default()).unwrap();
     assert_eq!((documents.len(), documents[0].path.as_str()), (1, "metrics.prom"));
     documents.remove(0).text
 }
@@ -252,7 +252,7 @@ fn a_score_is_told_by_its_dataset_and_every_name_takes_the_prefix() {
 #[test]
 fn a_prefix_that_cannot_begin_a_name_is_refused() {
     for prefix in ["1x", "a-b", "a b"] {
-        let error = Prometheus::new(prefix).render(&run(vec![])).unwrap_err();
+        let error = Prometheus::new(prefix).render(&run(vec![]), &Files::default()).unwrap_err();
         assert!(error.contains("metric_prefix"), "{error}");
     }
 }
