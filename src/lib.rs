@@ -26,6 +26,7 @@ pub mod report;
 pub mod server;
 pub mod sim;
 mod st;
+mod timer;
 pub mod workload;
 
 pub use st::{St, st};

@@ -31,25 +31,20 @@ const IDLE: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub(crate) struct Http {
     client: reqwest::Client,
+    tls: Arc<ClientConfig>,
     authorization: Option<HeaderValue>,
 }
 
 impl Http {
     pub(crate) fn new(address: &Address, api_key: Option<SecretString>) -> Result<Self, ClientError> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(address.is_https())?)
-            .connector_layer(watched())
-            .user_agent(USER_AGENT)
-            .http1_only()
-            .tcp_nodelay(true)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .pool_idle_timeout(IDLE)
-            .build()
-            .map_err(|error| ClientError::Setup(innermost(&error)))?;
-        Ok(Self { client, authorization: api_key.as_ref().map(bearer).transpose()? })
+        let tls = Arc::new(tls(address.is_https())?);
+        let authorization = api_key.as_ref().map(bearer).transpose()?;
+        Ok(Self { client: pool(&tls)?, tls, authorization })
+    }
+
+    /// The same with a pool of its own.
+    pub(crate) fn apart(&self) -> Result<Self, ClientError> {
+        Ok(Self { client: pool(&self.tls)?, ..self.clone() })
     }
 
     /// One attempt: hands on everything but the end, which it returns.
@@ -116,6 +111,22 @@ impl Http {
         *outgoing.body_mut() = request.body.clone().map(reqwest::Body::from);
         Ok(outgoing)
     }
+}
+
+fn pool(tls: &ClientConfig) -> Result<reqwest::Client, ClientError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .connector_layer(watched())
+        .user_agent(USER_AGENT)
+        .http1_only()
+        .tcp_nodelay(true)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .pool_idle_timeout(IDLE)
+        .build()
+        .map_err(|error| ClientError::Setup(innermost(&error)))
 }
 
 /// Until when the next thing has to come, and which limit says so.

@@ -77,6 +77,19 @@ impl Client {
         self
     }
 
+    /// The same client with connections of its own: it shares none with the others, and can be used on a thread of
+    /// its own without waiting for theirs.
+    ///
+    /// # Errors
+    /// When there can be no further pool of connections.
+    pub fn apart(&self) -> Result<Self, ClientError> {
+        let wire = match &self.wire {
+            Wire::Http(http) => Wire::Http(http.apart()?),
+            Wire::Replay(recordings) => Wire::Replay(recordings.clone()),
+        };
+        Ok(Self { wire, ..self.clone() })
+    }
+
     /// The same client, whose recordings are kept and looked up under `scope`: the id of a trial.
     #[must_use]
     pub fn scoped(mut self, scope: &str) -> Self {

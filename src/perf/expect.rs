@@ -131,13 +131,13 @@ fn goodput_ratio(goodput: Goodput, records: &[Record]) -> Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::summary::tests::record;
+    use crate::perf::{suite::tests::case, summary::tests::record};
 
     fn broken(expect: &str, records: &[Record]) -> Vec<String> {
         let text =
             format!(r#"{{"concurrency":1,"input_len":1,"output_len":1,"requests":1,"expect":[{expect}]}}"#);
         let spec: Spec = serde_json::from_str(&text).unwrap();
-        let judged = judge(&spec, &crate::perf::suite::tests::case(), &Summary::of(records), records);
+        let judged = judge(&spec, &case(), &Summary::of(records), records);
         judged.broken.into_iter().map(|reason| reason.summary).collect()
     }
 

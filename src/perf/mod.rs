@@ -3,24 +3,31 @@
 //! [`drive::Transport`].
 //!
 //! ```text
-//! Spec ─prompt─▶ requests, built beforehand ─drive─▶ exchange events ─timeline─▶ Record ─summary─▶ figures
-//!                                                                       │ requests.jsonl, as they end
+//! Spec ─schedule─▶ what is due when ─┐
+//!    └─prompt─▶ requests, built ─────┴─drive─▶ exchange events ─timeline─▶ Record ─summary─▶ figures ─conclude─▶
+//!                                                                           │ requests.jsonl, as they end
 //! ```
 //!
 //! 性能测试：规格、驱动、时间线、汇总与有效性。
 
+mod conclude;
 pub mod definitions;
 pub mod drive;
 mod expect;
 pub mod prompt;
 pub mod quantile;
+mod random;
 pub mod record;
+pub mod schedule;
 mod sidecar;
 pub mod spec;
+pub mod steps;
 mod suite;
 pub mod summary;
 pub mod timeline;
+mod tokenize;
 pub mod validity;
+pub mod watch;
 
 pub use spec::Spec;
 pub use suite::Perf;

@@ -7,7 +7,7 @@ use std::future::Future;
 
 use serde::Serialize;
 
-use crate::perf::spec::Language;
+use crate::perf::{random::Random, spec::Language};
 
 /// Counts the tokens that a prompt has for the server, chat template included.
 pub trait TokenCounter: Sync {
@@ -57,6 +57,9 @@ pub struct Wanted {
     pub language: Language,
     /// Of everything random in them. A prompt depends on seed and index only, not on how many there are.
     pub seed: u64,
+    /// Draws the first words of every prompt, and nothing else: two trials ask the same at every load, and yet
+    /// neither finds the other's prompts in the server's prefix cache.
+    pub mark: u64,
 }
 
 /// Makes the prompts.
@@ -193,29 +196,34 @@ enum Stream {
     Measured,
 }
 
+/// How many words at the beginning of a prompt are drawn by [`Wanted::mark`]: enough to tell a million trials apart.
+const MARKED: usize = 4;
+
 /// The endless text of one prompt, of which any number of words can be taken.
 struct Words {
     random: Random,
+    mark: Random,
     language: Language,
     drawn: Vec<&'static str>,
 }
 
 impl Words {
     fn new(wanted: Wanted, stream: Stream, index: u32) -> Self {
-        let mut random = Random(wanted.seed);
-        let mixed = random.next() ^ (u64::from(index) << 1 | matches!(stream, Stream::Measured) as u64);
-        Self { random: Random(mixed), language: wanted.language, drawn: Vec::new() }
+        let stream = u64::from(index) << 1 | u64::from(matches!(stream, Stream::Measured));
+        let random = Random::stream(wanted.seed, stream);
+        Self { random, mark: Random::new(wanted.mark), language: wanted.language, drawn: Vec::new() }
     }
 
     fn text(&mut self, words: usize) -> String {
         while self.drawn.len() < words {
+            let random = if self.drawn.len() < MARKED { &mut self.mark } else { &mut self.random };
             let table: &[&str] = match self.language {
                 Language::En => &EN,
                 Language::Zh => &ZH,
-                Language::Mixed if self.random.below(2) == 0 => &EN,
+                Language::Mixed if random.below(2) == 0 => &EN,
                 Language::Mixed => &ZH,
             };
-            self.drawn.push(table[self.random.below(table.len())]);
+            self.drawn.push(table[random.below(table.len())]);
         }
         let mut text = String::new();
         for word in &self.drawn[..words] {
@@ -225,24 +233,6 @@ impl Words {
             text.push_str(word);
         }
         text
-    }
-}
-
-/// SplitMix64: small, and the same on every machine and in every version.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to `n` − 1; the bias of the remainder is far below what a word's choice could show.
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
     }
 }
 
@@ -294,7 +284,7 @@ mod tests {
     }
 
     fn wanted(tokens: u32) -> Wanted {
-        Wanted { warmup: 2, measured: 8, tokens, language: Language::Mixed, seed: 1 }
+        Wanted { warmup: 2, measured: 8, tokens, language: Language::Mixed, seed: 1, mark: 0 }
     }
 
     #[tokio::test]
@@ -326,6 +316,20 @@ mod tests {
         assert_eq!(few.texts[..], many.texts[5..8]);
         let other = prepare(Wanted { warmup: 0, measured: 3, seed: 2, ..wanted(40) }, &Server).await.unwrap();
         assert_ne!(few.texts, other.texts);
+    }
+
+    #[tokio::test]
+    async fn two_trials_ask_the_same_behind_first_words_of_their_own() {
+        let made = async |mark| prepare(Wanted { mark, ..wanted(64) }, &Nobody).await.unwrap().texts;
+        let (one, other) = (made(1).await, made(2).await);
+        for (one, other) in one.iter().zip(&other) {
+            let common = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+            assert!(common < 8, "{one} and {other} begin alike");
+            assert_eq!(
+                one.chars().rev().take(60).collect::<String>(),
+                other.chars().rev().take(60).collect::<String>()
+            );
+        }
     }
 
     #[tokio::test]

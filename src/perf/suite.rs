@@ -1,33 +1,31 @@
 //! The suite: [`Perf`] turns a [`Spec`] into an observation. Must not know how a figure is defined or a request
 //! timed; it only joins the steps.
 //!
-//! 性能套件：串联提示词、驱动、汇总与判定。
+//! 性能套件：串联提示词、计划、驱动与判定。
 
-use std::{collections::BTreeMap, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use st_harness::{
     case::ExpandedCase,
     lane::Lane,
     suite::{Cx, Mistakes, Suite},
-    verdict::{Artifact, Details, Note, Observation, Outcome as Ending, Reason, Reasons},
+    verdict::{Artifact, Observation, Outcome as Ending, Reason, Reasons},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{End, Limits, Request, Retry, Route, Target},
+    client::{Limits, Request, Target},
     perf::{
-        drive::{Plan, closed_loop},
-        expect::judge,
-        prompt::{Counted, Prompts, TokenCounter, Wanted, prepare},
+        conclude::{Run, conclude, note},
+        drive::{self, Driven, Plan, drive},
+        prompt::{Prompts, Wanted, prepare},
         record::Record,
+        schedule::{self, Schedule},
         sidecar,
         spec::{Endpoint, Spec},
-        summary::Summary,
-        validity::{Client, Validity},
+        tokenize::ServerCount,
     },
-    workload::{sha256_hex, workload},
+    workload::workload,
 };
 
 /// Performance cases. Their files are named after run types: `smoke`, `pr`, `daily`.
@@ -53,39 +51,63 @@ impl Suite<Target> for Perf {
         file == run_type
     }
 
+    fn sidecar(&self) -> Option<&'static str> {
+        Some(sidecar::NAME)
+    }
+
     fn check(&self, spec: &Spec, mistakes: &mut Mistakes<'_>) {
         spec.check(mistakes);
     }
 
     async fn run(&self, spec: &Spec, cx: &Cx<Target>) -> Observation {
         let target = cx.world.scoped(cx.case.id.as_str());
+        let schedule = Schedule::of(spec);
         let counter = ServerCount { target: &target, endpoint: spec.endpoint, cancel: &cx.cancel };
-        let prompts = match prepare(wanted(spec), &counter).await {
+        let prompts = match prepare(wanted(spec, &schedule), &counter).await {
             Ok(prompts) => prompts,
-            Err(message) => {
-                return Observation::new(Ending::Errored(Reasons::one(unreachable_length(
-                    &cx.case, message,
-                ))));
-            }
+            Err(message) => return errored(unreachable_length(&cx.case, message)),
         };
-        let (records, written) = measure(spec, cx, &target, &prompts).await;
-        let mut observation = conclude(spec, &cx.case, &prompts, &records);
-        match written {
-            Ok(artifact) => observation.artifacts.push(artifact),
-            Err(message) => observation.notes.push(note("sidecar", message)),
+        let saved = save(&schedule, cx);
+        let measured = match measure(plan(spec, &schedule, &target, &prompts, &cx.case), cx, &target).await {
+            Ok(measured) => measured,
+            Err(message) => return errored(Reason::new("load", message)),
+        };
+        let Measured { driven, records, written } = measured;
+        let mut observation = conclude(
+            spec,
+            &cx.case,
+            &Run { schedule: &schedule, driven: &driven, prompts: &prompts },
+            &records,
+        );
+        for (role, artifact) in [("sidecar", written), ("schedule", saved)] {
+            match artifact {
+                Ok(artifact) => observation.artifacts.push(artifact),
+                Err(message) => observation.notes.push(note(role, message)),
+            }
         }
         observation
     }
 }
 
-fn wanted(spec: &Spec) -> Wanted {
+fn errored(reason: Reason) -> Observation {
+    Observation::new(Ending::Errored(Reasons::one(reason)))
+}
+
+fn wanted(spec: &Spec, schedule: &Schedule) -> Wanted {
     Wanted {
-        warmup: spec.warmup,
-        measured: spec.requests,
+        warmup: schedule.warmup(),
+        measured: schedule.measured(),
         tokens: spec.input_len,
         language: spec.language,
         seed: spec.seed,
+        mark: mark(spec),
     }
+}
+
+/// The same for the same workload, another for every other.
+fn mark(spec: &Spec) -> u64 {
+    let hash = workload(spec.workload_key()).hash;
+    hash.get(..16).and_then(|head| u64::from_str_radix(head, 16).ok()).unwrap_or_default()
 }
 
 fn unreachable_length(case: &ExpandedCase, message: String) -> Reason {
@@ -93,6 +115,45 @@ fn unreachable_length(case: &ExpandedCase, message: String) -> Reason {
     match case.origin.place("/input_len") {
         Some(place) => reason.at(place),
         None => reason,
+    }
+}
+
+/// The schedule as a file, for whoever wants to see or repeat it.
+fn save(schedule: &Schedule, cx: &Cx<Target>) -> Result<Artifact, String> {
+    let text = serde_json::to_string(schedule).map_err(|error| error.to_string())?;
+    cx.folder
+        .write("schedule", schedule::NAME, "application/json", &text)
+        .map_err(|error| format!("the schedule could not be saved: {error}"))
+}
+
+/// Everything that will be sent.
+fn plan(spec: &Spec, schedule: &Schedule, target: &Target, prompts: &Prompts, case: &ExpandedCase) -> Plan {
+    let (warmup, measured) = prompts.texts.split_at((schedule.warmup() as usize).min(prompts.texts.len()));
+    let (mut warmup, mut measured) = (warmup.iter(), measured.iter());
+    let mut index = 0;
+    let mut made = |prompt: &String| {
+        index += 1;
+        request(spec, target, prompt, &format!("{}-{}", case.id, index - 1))
+    };
+    let epochs = schedule
+        .epochs
+        .iter()
+        .map(|epoch| drive::Epoch {
+            requests: warmup
+                .by_ref()
+                .take(epoch.warmup as usize)
+                .chain(measured.by_ref().take(epoch.measured as usize))
+                .map(&mut made)
+                .collect(),
+            warmup: epoch.warmup as usize,
+            pace: epoch.pace.clone(),
+        })
+        .collect();
+    Plan {
+        epochs,
+        backend: spec.concurrency_backend,
+        limits: Limits { idle: None, ..Limits::within(Duration::from_secs(spec.request_timeout_s)) },
+        stop: spec.stop,
     }
 }
 
@@ -117,201 +178,42 @@ fn body(spec: &Spec, prompt: &str) -> Value {
         .collect()
 }
 
-fn request(spec: &Spec, target: &Target, prompt: &str) -> Request {
+/// `id` goes along, so that a request can be found again in the server's log.
+fn request(spec: &Spec, target: &Target, prompt: &str, id: &str) -> Request {
     let body = target.with_model(&body(spec, prompt));
-    match spec.endpoint {
+    let mut request = match spec.endpoint {
         Endpoint::Chat => target.chat(&body),
         Endpoint::Completions => target.completions(&body),
-    }
+    };
+    request.headers.push(("x-request-id".to_owned(), id.to_owned()));
+    request
 }
 
-/// Drives the load while a thread of its own takes the records to the sidecar, so that no disk is waited for
+/// What was seen of the load.
+struct Measured {
+    driven: Driven,
+    records: Vec<Record>,
+    written: Result<Artifact, String>,
+}
+
+/// Drives the load on threads of its own, while another one takes the records to the sidecar: no disk is waited for
 /// between two requests.
-async fn measure(
-    spec: &Spec,
-    cx: &Cx<Target>,
-    target: &Target,
-    prompts: &Prompts,
-) -> (Vec<Record>, Result<Artifact, String>) {
-    let plan = Plan {
-        requests: prompts.texts.iter().map(|prompt| request(spec, target, prompt)).collect(),
-        warmup: spec.warmup as usize,
-        concurrency: spec.concurrency,
-        limits: Limits { idle: None, ..Limits::within(Duration::from_secs(spec.request_timeout_s)) },
-    };
-    let (records, ended) = mpsc::channel();
+async fn measure(plan: Plan, cx: &Cx<Target>, target: &Target) -> Result<Measured, String> {
+    let (keep, ended) = mpsc::channel();
     let folder = cx.folder.clone();
     let writer = tokio::task::spawn_blocking(move || sidecar::write(&folder, ended));
-    closed_loop(&target.client, &plan, &cx.cancel, &|record| {
-        // The writer outlives the loop; were it gone, its own error would tell.
-        let _ = records.send(record);
-    })
-    .await;
-    drop(records);
-    writer.await.unwrap_or_else(|error| (Vec::new(), Err(format!("the sidecar's writer failed: {error}"))))
-}
-
-/// From records to an observation.
-fn conclude(spec: &Spec, case: &ExpandedCase, prompts: &Prompts, records: &[Record]) -> Observation {
-    let summary = Summary::of(records);
-    let validity = Validity::of(records, spec.requests, Client::this_build());
-    let judged = judge(spec, case, &summary, records);
-    let failures = Failures::of(records);
-    let details = json!({
-        "spec": {"requests": spec.requests, "warmup": spec.warmup, "request_timeout_s": spec.request_timeout_s},
-        "concurrency_backend": "asyncio",
-        "quantile_method": "linear",
-        "window_ns": summary.window_ns,
-        "outcomes": summary.outcomes,
-        "warmup_outcomes": summary.warmup_outcomes,
-        "failures": failures.0,
-        "token_sources": token_sources(records),
-        "prompts": {"counted": prompts.counted, "sha256": sha256_hex(prompts.texts.join("\n").as_bytes())},
-        "validity": validity,
-        "thin_quantiles": summary.thin_quantiles,
+    let (client, cancel) = (target.client.clone(), cx.cancel.clone());
+    let driven = tokio::task::spawn_blocking(move || {
+        drive(&client, &plan, &cancel, &|record| {
+            // The writer outlives the load; were it gone, its own error would tell.
+            let _ = keep.send(record);
+        })
     });
-    let mut notes: Vec<Note> = validity.degraded.iter().map(|why| note("degraded", why.clone())).collect();
-    notes.extend(prompt_note(&prompts.counted));
-    notes.extend(failures.line().map(|line| note("failed-requests", line)));
-    let mut measurements = summary.measurements.clone();
-    measurements.extend(judged.measurements);
-    Observation {
-        outcome: ending(&validity, &summary, judged.broken, &failures),
-        notes,
-        measurements,
-        details: Some(Details { schema: "perf/1".to_owned(), value: details }),
-        artifacts: Vec::new(),
-        workload: Some(workload(spec.workload_key())),
-        seed: Some(spec.seed),
-    }
-}
-
-/// An invalid measurement decides nothing; a run without one success is red whatever was expected.
-fn ending(validity: &Validity, summary: &Summary, broken: Vec<Reason>, failures: &Failures) -> Ending {
-    let invalid =
-        validity.invalid.iter().map(|why| Reason::new("invalid-measurement", why.clone())).collect();
-    if let Some(reasons) = Reasons::from_vec(invalid) {
-        return Ending::Invalid(reasons);
-    }
-    let told = failures.line().unwrap_or_default();
-    if summary.ended("ok") == 0 {
-        let none =
-            Reason::new("no-success", format!("none of {} requests succeeded: {told}", summary.judged()));
-        return if summary.ended("transport") == summary.judged() {
-            Ending::Errored(Reasons::one(none))
-        } else {
-            Ending::Failed(Reasons::one(none))
-        };
-    }
-    let broken = broken.into_iter().map(|reason| with_failures(reason, &told)).collect();
-    Reasons::from_vec(broken).map_or(Ending::Passed, Ending::Failed)
-}
-
-fn with_failures(mut reason: Reason, told: &str) -> Reason {
-    if !told.is_empty() {
-        if !reason.detail.is_empty() {
-            reason.detail.push_str("\n\n");
-        }
-        reason.detail.push_str(told);
-    }
-    reason
-}
-
-/// The measured requests that failed, by what was told of them.
-#[derive(Debug, Serialize)]
-struct Failure {
-    outcome: &'static str,
-    message: String,
-    count: u64,
-}
-
-struct Failures(Vec<Failure>);
-
-impl Failures {
-    fn of(records: &[Record]) -> Self {
-        let mut counts: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
-        for record in records.iter().filter(|r| !r.warmup && !r.is_ok()) {
-            *counts.entry((record.outcome.name(), record.outcome.describe())).or_default() += 1;
-        }
-        let mut failures: Vec<_> = counts
-            .into_iter()
-            .map(|((outcome, message), count)| Failure { outcome, message, count })
-            .collect();
-        failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
-        Self(failures)
-    }
-
-    /// The three commonest in one line; nothing where there is none.
-    fn line(&self) -> Option<String> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let shown: Vec<_> =
-            self.0.iter().take(3).map(|failure| format!("{} × {}", failure.count, failure.message)).collect();
-        let rest = self.0.len().saturating_sub(3);
-        let more = if rest > 0 { format!("; {rest} other kinds") } else { String::new() };
-        Some(format!("{}{more}", shown.join("; ")))
-    }
-}
-
-fn token_sources(records: &[Record]) -> BTreeMap<String, u64> {
-    let mut sources = BTreeMap::new();
-    for record in records.iter().filter(|r| !r.warmup && r.is_ok()) {
-        let name = match json!(record.token_source) {
-            Value::String(name) => name,
-            other => other.to_string(),
-        };
-        *sources.entry(name).or_default() += 1;
-    }
-    sources
-}
-
-fn prompt_note(counted: &Counted) -> Option<Note> {
-    let text = match counted {
-        Counted::Exact => return None,
-        Counted::Near { prompts, short_by } => {
-            format!("{prompts} prompts are up to {short_by} tokens shorter than asked")
-        }
-        Counted::Estimated { reason } => format!("prompt lengths are estimates: {reason}"),
-    };
-    Some(note("prompt-length", text))
-}
-
-fn note(kind: &str, text: String) -> Note {
-    Note { kind: kind.to_owned(), text }
-}
-
-/// The server's own count, from `/tokenize`.
-struct ServerCount<'a> {
-    target: &'a Target,
-    endpoint: Endpoint,
-    cancel: &'a CancellationToken,
-}
-
-impl TokenCounter for ServerCount<'_> {
-    async fn count(&self, text: &str) -> Result<u64, String> {
-        let asked = match self.endpoint {
-            Endpoint::Chat => json!({"messages": [{"role": "user", "content": text}]}),
-            Endpoint::Completions => json!({"prompt": text}),
-        };
-        let request = Request::post_json(Route::Root("/tokenize".into()), &self.target.with_model(&asked));
-        let limits = Limits::within(Duration::from_secs(30));
-        let retry = Retry::transport_and_busy();
-        let exchange = self.target.client.exchange(&request, &limits, &retry, self.cancel).await;
-        let last = exchange.attempts.last().ok_or("POST /tokenize was never tried")?;
-        if let End::Broken(fault) = &last.end {
-            return Err(format!("POST /tokenize: {fault}"));
-        }
-        let body: Vec<u8> = last.chunks.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
-        let count =
-            serde_json::from_slice::<Value>(&body).ok().and_then(|answer| answer.get("count")?.as_u64());
-        match (last.status, count) {
-            (Some(200), Some(count)) => Ok(count),
-            (Some(200), None) => Err("POST /tokenize answered 200 without a `count`".to_owned()),
-            (Some(status), _) => Err(format!("POST /tokenize answered {status}")),
-            (None, _) => Err("POST /tokenize ended without a status".to_owned()),
-        }
-    }
+    let driven = driven.await.map_err(|error| format!("the load failed: {error}"))?;
+    let (records, written) = writer
+        .await
+        .unwrap_or_else(|error| (Vec::new(), Err(format!("the sidecar's writer failed: {error}"))));
+    Ok(Measured { driven: driven?, records, written })
 }
 
 #[cfg(test)]
@@ -319,9 +221,9 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use st_harness::case::TrialId;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::perf::{record::Outcome, summary::tests::record};
 
     /// A case of nothing but a name.
     pub(crate) fn case() -> ExpandedCase {
@@ -331,20 +233,6 @@ pub(crate) mod tests {
     fn spec(extra: &str) -> Spec {
         let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
         serde_json::from_str(&text).unwrap()
-    }
-
-    fn observe(spec: &Spec, records: &[Record]) -> Observation {
-        let prompts = Prompts { texts: vec!["hello".to_owned()], counted: Counted::Exact };
-        conclude(spec, &case(), &prompts, records)
-    }
-
-    fn refused(index: u64) -> Record {
-        record(index, 0, Outcome::Status { status: 503, message: "busy".to_owned() })
-    }
-
-    fn first_reason(ending: Ending) -> (st_harness::verdict::Verdict, Reason) {
-        let (verdict, reasons) = ending.into_verdict();
-        (verdict, reasons.into_iter().next().expect("a reason"))
     }
 
     #[test]
@@ -364,70 +252,6 @@ pub(crate) mod tests {
         assert_eq!(completions["prompt"], "hi");
         assert_eq!(completions["ignore_eos"], false);
         assert!(completions.get("messages").is_none());
-    }
-
-    #[test]
-    fn a_trial_passes_when_its_requests_do_and_nothing_more_is_expected() {
-        let observation = observe(&spec(""), &[record(0, 0, Outcome::Ok), record(1, 170, Outcome::Ok)]);
-        assert_eq!(observation.outcome, Ending::Passed);
-        assert_eq!(observation.seed, Some(0));
-        let key = observation.workload.unwrap().key;
-        assert_eq!((&key["concurrency"], &key["backend"]), (&json!(1), &json!("openai-chat")));
-    }
-
-    #[test]
-    fn counts_and_seed_leave_the_workload_as_it_is() {
-        let hash = |extra: &str| workload(spec(extra).workload_key()).hash;
-        assert_eq!(hash(""), hash(r#","warmup":3,"seed":9,"request_timeout_s":5"#));
-        assert_ne!(hash(""), hash(r#","sampling":{"temperature":0}"#));
-        assert_ne!(hash(""), hash(r#","endpoint":"completions""#));
-    }
-
-    #[test]
-    fn no_success_is_red_even_where_nothing_is_expected() {
-        let (verdict, reason) = first_reason(observe(&spec(""), &[refused(0), refused(1)]).outcome);
-        assert_eq!(verdict, st_harness::verdict::Verdict::Failed);
-        assert_eq!(reason.summary, "none of 2 requests succeeded: 2 × status 503: busy");
-    }
-
-    #[test]
-    fn a_server_that_cannot_be_reached_is_an_error_and_no_failure() {
-        let lost = |index| record(index, 0, Outcome::Transport { message: "connection refused".to_owned() });
-        let (verdict, reason) = first_reason(observe(&spec(""), &[lost(0), lost(1)]).outcome);
-        assert_eq!(verdict, st_harness::verdict::Verdict::Errored);
-        assert!(reason.summary.ends_with("2 × connection refused"), "{}", reason.summary);
-    }
-
-    #[test]
-    fn a_run_cut_short_is_no_measurement() {
-        let records = [record(0, 0, Outcome::Ok), record(1, 0, Outcome::Cancelled)];
-        let (verdict, reason) = first_reason(observe(&spec(""), &records).outcome);
-        assert_eq!(verdict, st_harness::verdict::Verdict::Invalid);
-        assert!(reason.summary.starts_with("cut short: 1 of 2 requests"), "{}", reason.summary);
-    }
-
-    #[test]
-    fn a_broken_threshold_tells_which_requests_failed_and_how() {
-        let spec = spec(r#","expect":[{"failure_ratio":{"at_most":0.1}}]"#);
-        let (_, reason) = first_reason(observe(&spec, &[record(0, 0, Outcome::Ok), refused(1)]).outcome);
-        assert_eq!(reason.summary, "expected failure_ratio at most 0.1, found 0.500000 (n = 2)");
-        assert_eq!(reason.detail, "1 × status 503: busy");
-    }
-
-    #[test]
-    fn the_record_keeps_what_later_readers_need() {
-        let details = observe(&spec(""), &[record(0, 0, Outcome::Ok), refused(1)]).details.unwrap();
-        assert_eq!(details.schema, "perf/1");
-        assert_eq!(details.value["outcomes"], json!({"ok": 1, "status": 1}));
-        assert_eq!(details.value["failures"][0]["message"], "status 503: busy");
-        assert_eq!(details.value["token_sources"], json!({"usage_per_event": 1}));
-        assert_eq!(details.value["window_ns"], 170_000_000);
-    }
-
-    #[test]
-    fn this_build_tells_that_it_is_not_optimised_where_it_is_not() {
-        let notes = observe(&spec(""), &[record(0, 0, Outcome::Ok), record(1, 0, Outcome::Ok)]).notes;
-        assert_eq!(notes.iter().any(|note| note.text.contains("unoptimised")), cfg!(debug_assertions));
     }
 
     /// A server that counts words, and streams one token every 3 ms after 20 ms.

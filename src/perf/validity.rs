@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::perf::{
+    drive::{Driven, Stopped},
     quantile::Sorted,
     record::{Outcome, Record, TokenSource},
 };
@@ -41,14 +42,15 @@ const REFILL_SHARE: f64 = 0.05;
 const REFILL_FLOOR_NS: f64 = 1e6;
 
 impl Validity {
-    /// Judges the measured requests of a trial that asked for `asked` of them.
-    pub fn of(records: &[Record], asked: u32, client: Client) -> Self {
+    /// Judges the measured requests of a trial.
+    pub fn of(records: &[Record], driven: &Driven, client: Client) -> Self {
         let measured: Vec<&Record> = records.iter().filter(|record| !record.warmup).collect();
         let finished = measured.iter().filter(|record| record.outcome != Outcome::Cancelled).count();
         let mut validity = Self { invalid: Vec::new(), degraded: Vec::new() };
-        if finished < asked as usize {
+        if finished < measured.len() || driven.stopped() == Stopped::Cancelled {
             validity.invalid.push(format!(
-                "cut short: {finished} of {asked} requests ended by themselves; the slowest are those missing"
+                "cut short: {finished} of {} requests ended by themselves; the slowest are those missing",
+                measured.len()
             ));
         }
         if !client.optimised {
@@ -93,8 +95,25 @@ fn slow_refill(measured: &[&Record]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{client::Stamp, perf::summary::tests::record};
+    use crate::{
+        client::Stamp,
+        perf::{drive::Turned, summary::tests::record},
+    };
+
+    fn driven(stopped: Stopped) -> Driven {
+        let epoch = Turned {
+            begin: Stamp(0),
+            opened: Some(Stamp(0)),
+            ended: Stamp(340_000_000),
+            stopped,
+            shifted: Duration::ZERO,
+            threads: Vec::new(),
+        };
+        Driven { epochs: vec![epoch] }
+    }
 
     const FAST: Client = Client { optimised: true };
 
@@ -104,26 +123,29 @@ mod tests {
 
     #[test]
     fn a_whole_run_of_an_optimised_client_is_valid() {
-        assert_eq!(Validity::of(&two(), 2, FAST), Validity { invalid: vec![], degraded: vec![] });
+        assert_eq!(
+            Validity::of(&two(), &driven(Stopped::Exhausted), FAST),
+            Validity { invalid: vec![], degraded: vec![] }
+        );
     }
 
     #[test]
     fn an_unoptimised_client_degrades_the_figures() {
-        let validity = Validity::of(&two(), 2, Client { optimised: false });
+        let validity = Validity::of(&two(), &driven(Stopped::Exhausted), Client { optimised: false });
         assert!(validity.invalid.is_empty());
         assert!(validity.degraded[0].contains("unoptimised"), "{:?}", validity.degraded);
     }
 
     #[test]
     fn missing_requests_make_it_no_measurement() {
-        assert_eq!(Validity::of(&two(), 3, FAST).invalid.len(), 1);
+        assert_eq!(Validity::of(&two(), &driven(Stopped::Cancelled), FAST).invalid.len(), 1);
     }
 
     #[test]
     fn a_slow_refill_is_the_clients_fault() {
         let mut records = two();
         records[1].started = Stamp(records[1].scheduled.0 + 20_000_000);
-        let degraded = Validity::of(&records, 2, FAST).degraded;
+        let degraded = Validity::of(&records, &driven(Stopped::Exhausted), FAST).degraded;
         assert!(degraded[0].starts_with("a free worker needed 19.8 ms (p99)"), "{degraded:?}");
     }
 
@@ -131,7 +153,7 @@ mod tests {
     fn tokens_that_the_server_did_not_count_are_told() {
         let mut records = two();
         records[0].token_source = TokenSource::Events;
-        let degraded = Validity::of(&records, 2, FAST).degraded;
+        let degraded = Validity::of(&records, &driven(Stopped::Exhausted), FAST).degraded;
         assert!(degraded[0].starts_with("without usage from the server (1 of 2 requests)"), "{degraded:?}");
     }
 }

@@ -1,0 +1,341 @@
+//! What a run says: [`conclude`] makes an observation of its records. Must not know how they came to be.
+//!
+//! 由记录得出结论。
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use st_harness::{
+    case::ExpandedCase,
+    verdict::{Details, Note, Observation, Outcome as Ending, Reason, Reasons},
+};
+
+use crate::{
+    perf::{
+        drive::{Driven, Stopped},
+        expect::judge,
+        prompt::{Counted, Prompts},
+        record::Record,
+        schedule::Schedule,
+        spec::Spec,
+        steps::{below_ceiling, steps},
+        summary::Summary,
+        validity::{Client, Validity},
+    },
+    workload::{sha256_hex, workload},
+};
+
+/// A run, beside its records.
+pub(super) struct Run<'a> {
+    pub(super) schedule: &'a Schedule,
+    pub(super) driven: &'a Driven,
+    pub(super) prompts: &'a Prompts,
+}
+
+/// From records to an observation.
+pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records: &[Record]) -> Observation {
+    let summary = Summary::of(records);
+    let validity = Validity::of(records, run.driven, Client::this_build());
+    let judged = judge(spec, case, &summary, records);
+    let failures = Failures::of(records);
+    let steps = steps(run.schedule, records);
+    let details = json!({
+        "spec": {
+            "requests": spec.requests(),
+            "warmup": spec.warmup,
+            "epochs": spec.epochs,
+            "request_timeout_s": spec.request_timeout_s,
+            "stop_duration_s": spec.stop.duration.map(|limit| limit.as_secs_f64()),
+            "stop_failures": spec.stop.failures,
+        },
+        "concurrency_backend": spec.concurrency_backend,
+        "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
+        "epochs": epochs(run.driven),
+        "steps": steps,
+        "quantile_method": "linear",
+        "window_ns": summary.window_ns,
+        "outcomes": summary.outcomes,
+        "warmup_outcomes": summary.warmup_outcomes,
+        "failures": failures.0,
+        "token_sources": token_sources(records),
+        "prompts": {
+            "counted": run.prompts.counted,
+            "sha256": sha256_hex(run.prompts.texts.join("\n").as_bytes()),
+        },
+        "validity": validity,
+        "thin_quantiles": summary.thin_quantiles,
+    });
+    let mut notes: Vec<Note> = validity.degraded.iter().map(|why| note("degraded", why.clone())).collect();
+    notes.extend(prompt_note(&run.prompts.counted));
+    notes.extend(below_ceiling(&steps).map(|text| note("below-ceiling", text)));
+    notes.extend(failures.line().map(|line| note("failed-requests", line)));
+    let mut measurements = summary.measurements.clone();
+    measurements.extend(judged.measurements);
+    let broken = stopped(run.driven, case).into_iter().chain(judged.broken).collect();
+    Observation {
+        outcome: ending(&validity, &summary, broken, &failures),
+        notes,
+        measurements,
+        details: Some(Details { schema: "perf/1".to_owned(), value: details }),
+        artifacts: Vec::new(),
+        workload: Some(workload(spec.workload_key())),
+        seed: Some(spec.seed),
+    }
+}
+
+/// The window of each epoch, from the first measured request to the end of the last, and who carried it.
+fn epochs(driven: &Driven) -> Value {
+    let epochs = driven.epochs.iter().map(|epoch| {
+        json!({
+            "begin_ns": epoch.begin.0,
+            "opened_ns": epoch.opened.map(|stamp| stamp.0),
+            "ended_ns": epoch.ended.0,
+            "stopped": match epoch.stopped {
+                Stopped::Exhausted => "exhausted",
+                Stopped::Duration => "duration",
+                Stopped::Failures { .. } => "failures",
+                Stopped::Cancelled => "cancelled",
+            },
+            "shifted_ns": u64::try_from(epoch.shifted.as_nanos()).unwrap_or(u64::MAX),
+            "threads": epoch.threads,
+        })
+    });
+    Value::Array(epochs.collect())
+}
+
+/// Sending ended early because too much failed: whatever else holds, the trial has not passed.
+fn stopped(driven: &Driven, case: &ExpandedCase) -> Option<Reason> {
+    let Stopped::Failures { failed, ended } = driven.stopped() else { return None };
+    let summary = format!("sending was stopped: {failed} of {ended} measured requests had failed");
+    let reason = Reason::new("too-many-failures", summary);
+    Some(match case.origin.place("/stop/failures") {
+        Some(place) => reason.at(place),
+        None => reason,
+    })
+}
+
+/// An invalid measurement decides nothing; a run without one success is red whatever was expected.
+fn ending(validity: &Validity, summary: &Summary, broken: Vec<Reason>, failures: &Failures) -> Ending {
+    let invalid =
+        validity.invalid.iter().map(|why| Reason::new("invalid-measurement", why.clone())).collect();
+    if let Some(reasons) = Reasons::from_vec(invalid) {
+        return Ending::Invalid(reasons);
+    }
+    let told = failures.line().unwrap_or_default();
+    if summary.ended("ok") == 0 {
+        let none =
+            Reason::new("no-success", format!("none of {} requests succeeded: {told}", summary.judged()));
+        return if summary.ended("transport") == summary.judged() {
+            Ending::Errored(Reasons::one(none))
+        } else {
+            Ending::Failed(Reasons::one(none))
+        };
+    }
+    let broken = broken.into_iter().map(|reason| with_failures(reason, &told)).collect();
+    Reasons::from_vec(broken).map_or(Ending::Passed, Ending::Failed)
+}
+
+fn with_failures(mut reason: Reason, told: &str) -> Reason {
+    if !told.is_empty() {
+        if !reason.detail.is_empty() {
+            reason.detail.push_str("\n\n");
+        }
+        reason.detail.push_str(told);
+    }
+    reason
+}
+
+/// The measured requests that failed, by what was told of them.
+#[derive(Debug, Serialize)]
+struct Failure {
+    outcome: &'static str,
+    message: String,
+    count: u64,
+}
+
+struct Failures(Vec<Failure>);
+
+impl Failures {
+    fn of(records: &[Record]) -> Self {
+        let mut counts: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
+        for record in records.iter().filter(|r| !r.warmup && !r.is_ok()) {
+            *counts.entry((record.outcome.name(), record.outcome.describe())).or_default() += 1;
+        }
+        let mut failures: Vec<_> = counts
+            .into_iter()
+            .map(|((outcome, message), count)| Failure { outcome, message, count })
+            .collect();
+        failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
+        Self(failures)
+    }
+
+    /// The three commonest in one line; nothing where there is none.
+    fn line(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let shown: Vec<_> =
+            self.0.iter().take(3).map(|failure| format!("{} × {}", failure.count, failure.message)).collect();
+        let rest = self.0.len().saturating_sub(3);
+        let more = if rest > 0 { format!("; {rest} other kinds") } else { String::new() };
+        Some(format!("{}{more}", shown.join("; ")))
+    }
+}
+
+fn token_sources(records: &[Record]) -> BTreeMap<String, u64> {
+    let mut sources = BTreeMap::new();
+    for record in records.iter().filter(|r| !r.warmup && r.is_ok()) {
+        let name = match json!(record.token_source) {
+            Value::String(name) => name,
+            other => other.to_string(),
+        };
+        *sources.entry(name).or_default() += 1;
+    }
+    sources
+}
+
+fn prompt_note(counted: &Counted) -> Option<Note> {
+    let text = match counted {
+        Counted::Exact => return None,
+        Counted::Near { prompts, short_by } => {
+            format!("{prompts} prompts are up to {short_by} tokens shorter than asked")
+        }
+        Counted::Estimated { reason } => format!("prompt lengths are estimates: {reason}"),
+    };
+    Some(note("prompt-length", text))
+}
+
+pub(super) fn note(kind: &str, text: String) -> Note {
+    Note { kind: kind.to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        client::Stamp,
+        perf::{drive::Turned, record::Outcome, suite::tests::case, summary::tests::record},
+    };
+
+    fn spec(extra: &str) -> Spec {
+        let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn observe(spec: &Spec, records: &[Record]) -> Observation {
+        observe_stopped(spec, records, Stopped::Exhausted)
+    }
+
+    fn observe_stopped(spec: &Spec, records: &[Record], stopped: Stopped) -> Observation {
+        let prompts = Prompts { texts: vec!["hello".to_owned()], counted: Counted::Exact };
+        let epoch = Turned {
+            begin: Stamp(0),
+            opened: records.first().map(|record| record.started),
+            ended: Stamp(0),
+            stopped,
+            shifted: Duration::ZERO,
+            threads: Vec::new(),
+        };
+        let run =
+            Run { schedule: &Schedule::of(spec), driven: &Driven { epochs: vec![epoch] }, prompts: &prompts };
+        conclude(spec, &case(), &run, records)
+    }
+
+    fn refused(index: u64) -> Record {
+        record(index, 0, Outcome::Status { status: 503, message: "busy".to_owned() })
+    }
+
+    fn first_reason(ending: Ending) -> (st_harness::verdict::Verdict, Reason) {
+        let (verdict, reasons) = ending.into_verdict();
+        (verdict, reasons.into_iter().next().expect("a reason"))
+    }
+
+    #[test]
+    fn a_trial_passes_when_its_requests_do_and_nothing_more_is_expected() {
+        let observation = observe(&spec(""), &[record(0, 0, Outcome::Ok), record(1, 170, Outcome::Ok)]);
+        assert_eq!(observation.outcome, Ending::Passed);
+        assert_eq!(observation.seed, Some(0));
+        let key = observation.workload.unwrap().key;
+        assert_eq!((&key["concurrency"], &key["backend"]), (&json!(1), &json!("openai-chat")));
+    }
+
+    #[test]
+    fn counts_and_seed_leave_the_workload_as_it_is() {
+        let hash = |extra: &str| workload(spec(extra).workload_key()).hash;
+        assert_eq!(hash(""), hash(r#","warmup":3,"seed":9,"request_timeout_s":5"#));
+        assert_ne!(hash(""), hash(r#","sampling":{"temperature":0}"#));
+        assert_ne!(hash(""), hash(r#","endpoint":"completions""#));
+    }
+
+    #[test]
+    fn no_success_is_red_even_where_nothing_is_expected() {
+        let (verdict, reason) = first_reason(observe(&spec(""), &[refused(0), refused(1)]).outcome);
+        assert_eq!(verdict, st_harness::verdict::Verdict::Failed);
+        assert_eq!(reason.summary, "none of 2 requests succeeded: 2 × status 503: busy");
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_is_an_error_and_no_failure() {
+        let lost = |index| record(index, 0, Outcome::Transport { message: "connection refused".to_owned() });
+        let (verdict, reason) = first_reason(observe(&spec(""), &[lost(0), lost(1)]).outcome);
+        assert_eq!(verdict, st_harness::verdict::Verdict::Errored);
+        assert!(reason.summary.ends_with("2 × connection refused"), "{}", reason.summary);
+    }
+
+    #[test]
+    fn a_run_cut_short_is_no_measurement() {
+        let records = [record(0, 0, Outcome::Ok), record(1, 0, Outcome::Cancelled)];
+        let observation = observe_stopped(&spec(""), &records, Stopped::Cancelled);
+        let (verdict, reason) = first_reason(observation.outcome);
+        assert_eq!(verdict, st_harness::verdict::Verdict::Invalid);
+        assert!(reason.summary.starts_with("cut short: 1 of 2 requests"), "{}", reason.summary);
+    }
+
+    #[test]
+    fn a_broken_threshold_tells_which_requests_failed_and_how() {
+        let spec = spec(r#","expect":[{"failure_ratio":{"at_most":0.1}}]"#);
+        let (_, reason) = first_reason(observe(&spec, &[record(0, 0, Outcome::Ok), refused(1)]).outcome);
+        assert_eq!(reason.summary, "expected failure_ratio at most 0.1, found 0.500000 (n = 2)");
+        assert_eq!(reason.detail, "1 × status 503: busy");
+    }
+
+    #[test]
+    fn the_record_keeps_what_later_readers_need() {
+        let details = observe(&spec(""), &[record(0, 0, Outcome::Ok), refused(1)]).details.unwrap();
+        assert_eq!(details.schema, "perf/1");
+        assert_eq!(details.value["outcomes"], json!({"ok": 1, "status": 1}));
+        assert_eq!(details.value["failures"][0]["message"], "status 503: busy");
+        assert_eq!(details.value["token_sources"], json!({"usage_per_event": 1}));
+        assert_eq!(details.value["window_ns"], 170_000_000);
+    }
+
+    #[test]
+    fn this_build_tells_that_it_is_not_optimised_where_it_is_not() {
+        let notes = observe(&spec(""), &[record(0, 0, Outcome::Ok), record(1, 0, Outcome::Ok)]).notes;
+        assert_eq!(notes.iter().any(|note| note.text.contains("unoptimised")), cfg!(debug_assertions));
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_for_its_failures_is_red() {
+        let stopped = Stopped::Failures { failed: 6, ended: 10 };
+        let records = [record(0, 0, Outcome::Ok), refused(1)];
+        let (verdict, reason) = first_reason(observe_stopped(&spec(""), &records, stopped).outcome);
+        assert_eq!(verdict, st_harness::verdict::Verdict::Failed);
+        assert_eq!(reason.summary, "sending was stopped: 6 of 10 measured requests had failed");
+    }
+
+    #[test]
+    fn a_climb_whose_requests_ran_out_says_so() {
+        let climb = r#","control_method":{"climb":{"growth_rate":1,"growth_interval_ms":60000}}"#;
+        let mut spec = spec(climb);
+        spec.concurrency = Some(2);
+        let observation = observe(&spec, &[record(0, 0, Outcome::Ok), record(1, 170, Outcome::Ok)]);
+        assert!(observation.notes.iter().any(|note| note.kind == "below-ceiling"), "{:?}", observation.notes);
+        let details = observation.details.unwrap().value;
+        assert_eq!(details["steps"][0]["target"], 1);
+        assert_eq!(details["steps"][1]["achieved"], Value::Null);
+    }
+}

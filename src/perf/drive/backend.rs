@@ -1,0 +1,141 @@
+//! On which threads the load runs: [`carry`]. Each backend is what its name says: a pool of threads with one request
+//! each, or one event loop. Must not know when a request is due.
+//!
+//! 并发后端：线程池或单事件循环。
+
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{Transport, Turned, turn::Turn};
+use crate::{
+    client::Stamp,
+    perf::{
+        record::Record,
+        spec::ConcurrencyBackend,
+        watch::{self, ThreadUse},
+    },
+};
+
+/// How the threads of a pool are called; the system shows it.
+pub(crate) const POOL: &str = "load-";
+/// How the thread of the one event loop is called.
+pub(crate) const LOOP: &str = "loadloop";
+
+/// Runs one epoch to its end.
+///
+/// # Errors
+/// In words, when there can be no thread, no runtime or no transport for it. Nothing has been sent then.
+pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
+    transport: &T,
+    backend: ConcurrencyBackend,
+    turn: &Turn<'_, K>,
+) -> Result<Turned, String> {
+    let threads = match backend {
+        ConcurrencyBackend::ThreadingPool => pool(transport, turn)?,
+        ConcurrencyBackend::Asyncio => one_loop(transport, turn)?,
+    };
+    Ok(Turned {
+        begin: turn.begin(),
+        opened: turn.opened(),
+        ended: Stamp::now(),
+        stopped: turn.stopped(),
+        shifted: turn.shifted(),
+        threads,
+    })
+}
+
+/// Worker threads, one request each at a time, with a runtime and connections of their own.
+fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
+    transport: &T,
+    turn: &Turn<'_, K>,
+) -> Result<Vec<ThreadUse>, String> {
+    let workers = turn.workers().unwrap_or(1);
+    // All that can fail comes before the first thread: half a pool would wait for its other half for ever.
+    let prepared: Vec<(Runtime, T)> =
+        (0..workers).map(|_| Ok((runtime()?, transport.apart()?))).collect::<Result<_, String>>()?;
+    let go = CancellationToken::new();
+    scope(|scope| {
+        let mut running = Vec::new();
+        for ((runtime, transport), worker) in prepared.into_iter().zip(0..) {
+            let go = &go;
+            let work = move || {
+                runtime.block_on(go.cancelled());
+                watch::thread(|| runtime.block_on(turn.work(&transport, worker)))
+            };
+            match spawn(scope, &format!("{POOL}{worker}"), work) {
+                Ok(thread) => running.push(thread),
+                Err(message) => {
+                    turn.give_up();
+                    go.cancel();
+                    return Err(format!("{message}; `concurrency_backend: asyncio` needs a single one"));
+                }
+            }
+        }
+        go.cancel();
+        Ok(running.into_iter().map(join).collect())
+    })
+}
+
+/// One thread with one event loop.
+fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
+    transport: &T,
+    turn: &Turn<'_, K>,
+) -> Result<Vec<ThreadUse>, String> {
+    let (runtime, transport) = (runtime()?, transport.apart()?);
+    scope(|scope| {
+        let work = || watch::thread(|| runtime.block_on(all(&transport, turn)));
+        spawn(scope, LOOP, work).map(|thread| vec![join(thread)])
+    })
+}
+
+/// All workers on this loop, and one more whenever an uncapped arrival finds none free.
+async fn all<T: Transport, K: Fn(Record) + Send + Sync>(transport: &T, turn: &Turn<'_, K>) {
+    match turn.workers() {
+        Some(workers) => {
+            let mut working: FuturesUnordered<_> =
+                (0..workers).map(|worker| turn.work(transport, worker)).collect();
+            while working.next().await.is_some() {}
+        }
+        None => {
+            let (grow, mut wanted) = mpsc::unbounded_channel();
+            let mut working = FuturesUnordered::new();
+            working.push(turn.work_uncapped(transport, 0, &grow));
+            let mut workers = 1;
+            while !working.is_empty() {
+                tokio::select! {
+                    biased;
+                    Some(()) = wanted.recv() => {
+                        working.push(turn.work_uncapped(transport, workers, &grow));
+                        workers += 1;
+                    }
+                    _ = working.next() => {}
+                }
+            }
+        }
+    }
+}
+
+fn runtime() -> Result<Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no event loop for the load: {error}"))
+}
+
+fn spawn<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, R>, String> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(|error| format!("no thread for the load: {error}"))
+}
+
+fn join<R>(thread: ScopedJoinHandle<'_, R>) -> R {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,339 @@
+//! One epoch under way: [`Turn`] is what its workers share, and what a worker does. Must not know on which threads
+//! they run.
+//!
+//! 一轮负载：工作者共享的状态与行为。
+
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Barrier, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Epoch, Plan, Stopped, Transport,
+    pacer::{Due, Pacer},
+};
+use crate::{
+    client::{Limits, Stamp},
+    perf::{
+        record::{Outcome, Record},
+        schedule::Pace,
+        spec::Stop,
+        timeline::{Slot, Timeline},
+    },
+    timer::Timer,
+};
+
+/// How long before it begins a worker of a climb opens its connection: late enough for a server that closes idle ones,
+/// early enough for a handshake.
+const CONNECT_AHEAD: Duration = Duration::from_millis(300);
+
+/// What the workers of one epoch share.
+pub(super) struct Turn<'a, K> {
+    epoch: &'a Epoch,
+    number: u32,
+    /// The index of its first request over all epochs.
+    first: u64,
+    limits: &'a Limits,
+    stop: &'a Stop,
+    keep: &'a K,
+    /// Cuts off what is in flight.
+    cancel: &'a CancellationToken,
+    /// Nothing more is sent, what is in flight is waited for.
+    over: CancellationToken,
+    /// No request is left: nobody needs to join any more.
+    exhausted: CancellationToken,
+    stopped: OnceLock<Stopped>,
+    next: AtomicUsize,
+    in_flight: AtomicU32,
+    /// Senders of an open loop that stand ready for the next arrival.
+    idle: AtomicU32,
+    pacer: Pacer,
+    ready: Barrier,
+    begin: OnceLock<Stamp>,
+    opened: watch::Sender<Option<Stamp>>,
+    judged: Mutex<Judged>,
+}
+
+#[derive(Debug, Default)]
+struct Judged {
+    ended: u64,
+    failed: u64,
+}
+
+/// Asks for one more sender: all others have a request in flight.
+pub(super) type Grow = tokio::sync::mpsc::UnboundedSender<()>;
+
+impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        epoch: &'a Epoch,
+        number: u32,
+        first: u64,
+        cancel: &'a CancellationToken,
+        keep: &'a K,
+    ) -> Self {
+        let over = cancel.child_token();
+        let mut turn = Self {
+            epoch,
+            number,
+            first,
+            limits: &plan.limits,
+            stop: &plan.stop,
+            keep,
+            cancel,
+            exhausted: over.child_token(),
+            over,
+            stopped: OnceLock::new(),
+            next: AtomicUsize::new(0),
+            in_flight: AtomicU32::new(0),
+            idle: AtomicU32::new(0),
+            pacer: Pacer::default(),
+            ready: Barrier::new(1),
+            begin: OnceLock::new(),
+            opened: watch::Sender::new(None),
+            judged: Mutex::default(),
+        };
+        turn.ready = Barrier::new(turn.initial().max(1));
+        turn
+    }
+
+    /// How many workers there are; nothing where as many as are needed come by themselves.
+    pub(super) fn workers(&self) -> Option<u32> {
+        match &self.epoch.pace {
+            Pace::Closed { starts_ns } => Some(starts_ns.len() as u32),
+            Pace::Open { cap, .. } => {
+                cap.map(|cap| cap.min(u32::try_from(self.epoch.requests.len()).unwrap_or(u32::MAX)).max(1))
+            }
+        }
+    }
+
+    /// How many are there from the beginning.
+    fn initial(&self) -> usize {
+        match &self.epoch.pace {
+            Pace::Closed { starts_ns } => starts_ns.iter().filter(|ns| **ns == 0).count(),
+            Pace::Open { .. } => self.workers().unwrap_or(1) as usize,
+        }
+    }
+
+    /// What worker `worker` does until nothing is left to send.
+    pub(super) async fn work<T: Transport>(&self, transport: &T, worker: u32) {
+        if self.over.is_cancelled() {
+            return;
+        }
+        match &self.epoch.pace {
+            Pace::Open { arrivals_ns, .. } => {
+                let begin = self.begin_together(transport).await;
+                self.send_arrivals(transport, worker, begin, arrivals_ns, None).await;
+            }
+            Pace::Closed { starts_ns } => match starts_ns.get(worker as usize) {
+                None | Some(0) => {
+                    let begin = self.begin_together(transport).await;
+                    self.send_one_after_another(transport, worker, begin).await;
+                }
+                Some(start) => {
+                    if let Some(due) = self.join(transport, *start).await {
+                        self.send_one_after_another(transport, worker, due).await;
+                    }
+                }
+            },
+        }
+    }
+
+    /// A sender of an open loop without a cap, of which there are as many as requests in flight and one that waits.
+    pub(super) async fn work_uncapped<T: Transport>(&self, transport: &T, worker: u32, grow: &Grow) {
+        let Pace::Open { arrivals_ns, .. } = &self.epoch.pace else { return };
+        let begin = match self.begin.get() {
+            Some(begin) => *begin,
+            None => self.begin_together(transport).await,
+        };
+        self.send_arrivals(transport, worker, begin, arrivals_ns, Some(grow)).await;
+    }
+
+    /// Opens a connection, waits for the others, and says when all of them began.
+    async fn begin_together<T: Transport>(&self, transport: &T) -> Stamp {
+        transport.connect(self.limits, self.cancel).await;
+        self.over.run_until_cancelled(self.ready.wait()).await;
+        self.begin()
+    }
+
+    /// Waits until a climb has grown to this worker; nothing where it never does.
+    async fn join<T: Transport>(&self, transport: &T, start_ns: u64) -> Option<Stamp> {
+        let mut opened = self.opened.subscribe();
+        let opened = self.exhausted.run_until_cancelled(opened.wait_for(Option::is_some)).await?;
+        let due = Stamp(opened.ok().and_then(|stamp| *stamp)?.0.saturating_add(start_ns));
+        let timer = Timer::new();
+        let until = |at: Stamp| timer.sleep(at.since(Stamp::now()));
+        let ahead = Stamp(due.0.saturating_sub(CONNECT_AHEAD.as_nanos() as u64));
+        self.exhausted.run_until_cancelled(until(ahead)).await?;
+        transport.connect(self.limits, self.cancel).await;
+        self.exhausted.run_until_cancelled(until(due)).await?;
+        Some(due)
+    }
+
+    async fn send_one_after_another<T: Transport>(&self, transport: &T, worker: u32, begin: Stamp) {
+        let mut free_since = begin;
+        while let Some(index) = self.take() {
+            free_since = self.send(transport, index, worker, free_since, free_since).await;
+        }
+    }
+
+    async fn send_arrivals<T: Transport>(
+        &self,
+        transport: &T,
+        worker: u32,
+        begin: Stamp,
+        arrivals_ns: &[u64],
+        grow: Option<&Grow>,
+    ) {
+        let timer = Timer::new();
+        while let Some(index) = self.take() {
+            let free = Stamp::now();
+            self.idle.fetch_add(1, Ordering::SeqCst);
+            let due = self.until_due(&timer, begin, arrivals_ns[index], grow.is_none().then_some(free)).await;
+            let nobody_waits = self.idle.fetch_sub(1, Ordering::SeqCst) == 1;
+            let Some(due) = due else { return };
+            if let (true, Some(grow)) = (nobody_waits, grow) {
+                // Whoever takes them in lives as long as there are senders.
+                let _ = grow.send(());
+            }
+            // Without a cap nobody waits for admission, however late the next sender came.
+            let admitted = if grow.is_none() { due.max(free) } else { due };
+            self.send(transport, index, worker, due, admitted).await;
+        }
+    }
+
+    /// Waits for an arrival, and says since when it is due; nothing where sending is over before.
+    async fn until_due(
+        &self,
+        timer: &Timer,
+        begin: Stamp,
+        offset_ns: u64,
+        free: Option<Stamp>,
+    ) -> Option<Stamp> {
+        let planned = Stamp(begin.0.saturating_add(offset_ns));
+        let waited = free.is_none_or(|free| free <= planned);
+        loop {
+            if self.over.is_cancelled() {
+                return None;
+            }
+            match self.pacer.ask(begin, offset_ns, Stamp::now(), waited) {
+                Due::Since(due) => return Some(due),
+                Due::At(due) => {
+                    self.over.run_until_cancelled(timer.sleep(due.since(Stamp::now()))).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends one request and keeps its record; says when it ended.
+    async fn send<T: Transport>(
+        &self,
+        transport: &T,
+        index: usize,
+        worker: u32,
+        scheduled: Stamp,
+        admitted: Stamp,
+    ) -> Stamp {
+        let warmup = index < self.epoch.warmup;
+        let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let request = &self.epoch.requests[index];
+        let started = Stamp::now();
+        if !warmup && self.opened.borrow().is_none() {
+            self.opened.send_if_modified(|opened| opened.replace(opened.unwrap_or(started)).is_none());
+        }
+        let mut timeline = Timeline::new(Slot {
+            index: self.first + index as u64,
+            warmup,
+            epoch: self.number,
+            worker,
+            in_flight,
+            scheduled,
+            admitted,
+            started,
+        });
+        transport.perform(request, self.limits, self.cancel, |event| timeline.on(&event)).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let record = timeline.finish();
+        let ended = record.ended;
+        self.judge(&record);
+        (self.keep)(record);
+        ended
+    }
+
+    /// The next request, unless sending is over.
+    fn take(&self) -> Option<usize> {
+        if self.over.is_cancelled() {
+            return None;
+        }
+        if let (Some(limit), Some(opened)) = (self.stop.duration, *self.opened.borrow())
+            && matches!(self.epoch.pace, Pace::Closed { .. })
+            && Stamp::now().since(opened) >= limit
+        {
+            self.finish(Stopped::Duration);
+            return None;
+        }
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        if index < self.epoch.requests.len() {
+            return Some(index);
+        }
+        self.exhausted.cancel();
+        None
+    }
+
+    /// Whether too many have failed.
+    fn judge(&self, record: &Record) {
+        let Some(limit) =
+            self.stop.failures.filter(|_| !record.warmup && record.outcome != Outcome::Cancelled)
+        else {
+            return;
+        };
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.ended += 1;
+        judged.failed += u64::from(!record.is_ok());
+        let Judged { ended, failed } = *judged;
+        if ended >= u64::from(limit.of_at_least) && failed as f64 > limit.ratio_above * ended as f64 {
+            self.finish(Stopped::Failures { failed, ended });
+        }
+    }
+
+    /// The first reason stands.
+    fn finish(&self, why: Stopped) {
+        self.stopped.get_or_init(|| why);
+        self.over.cancel();
+    }
+
+    /// Nobody can carry it after all.
+    pub(super) fn give_up(&self) {
+        self.over.cancel();
+    }
+
+    pub(super) fn begin(&self) -> Stamp {
+        *self.begin.get_or_init(Stamp::now)
+    }
+
+    pub(super) fn opened(&self) -> Option<Stamp> {
+        *self.opened.borrow()
+    }
+
+    pub(super) fn shifted(&self) -> Duration {
+        self.pacer.shifted()
+    }
+
+    pub(super) fn stopped(&self) -> Stopped {
+        match self.stopped.get() {
+            _ if self.cancel.is_cancelled() => Stopped::Cancelled,
+            Some(why) => *why,
+            None => match &self.epoch.pace {
+                // Its arrivals were drawn to end there.
+                Pace::Open { .. } if self.stop.duration.is_some() => Stopped::Duration,
+                _ => Stopped::Exhausted,
+            },
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! How a case makes load: [`ControlMethod`], when it [`Stop`]s, and who carries it, a [`ConcurrencyBackend`]. Must
+//! not know how any of it is done.
+//!
+//! 施压方式、停止条件与并发后端。
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How load is made.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ControlMethod {
+    /// A closed loop: `concurrency` workers, each with one request in flight, until all are sent.
+    #[default]
+    Fixed,
+    /// A closed loop that grows to `concurrency` workers in one continuous run: nothing is drained between two steps.
+    Climb(Climb),
+    /// An open loop: requests arrive at a rate whatever the server does; `concurrency`, where it is given, is a cap
+    /// at which they wait, and the wait is measured.
+    Rate(Rate),
+}
+
+impl ControlMethod {
+    /// Its name in reports and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Climb(_) => "climb",
+            Self::Rate(_) => "rate",
+        }
+    }
+}
+
+/// How a climb grows. Its clock starts with the first measured request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Climb {
+    /// Workers at the beginning, the warm-up included.
+    #[serde(default = "one")]
+    pub init_concurrency: u32,
+    /// How many more in every interval.
+    pub growth_rate: u32,
+    /// The interval, in milliseconds.
+    #[serde(default = "growth_interval_ms")]
+    pub growth_interval_ms: u64,
+    /// How those of one interval come.
+    #[serde(default)]
+    pub mode: ClimbMode,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn growth_interval_ms() -> u64 {
+    1000
+}
+
+/// How the workers that one interval adds come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClimbMode {
+    /// All at its end: stairs.
+    #[default]
+    Static,
+    /// One by one, evenly over it: a slope.
+    Linear,
+}
+
+/// Arrivals of an open loop. The gaps are drawn from a gamma law beforehand, and are not rescaled afterwards: the
+/// rate of a short run differs from the asked one by chance, as that of real users does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Arrivals in a second, on average.
+    pub requests_per_second: f64,
+    /// Shape of the law of the gaps, whose coefficient of variation is 1/√burstiness: 1 is a Poisson process, less
+    /// comes in bursts, more is steadier.
+    #[serde(default = "poisson")]
+    pub burstiness: f64,
+}
+
+fn poisson() -> f64 {
+    1.0
+}
+
+/// Who carries the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConcurrencyBackend {
+    /// Threads, each with one request at a time and an event loop and a connection of its own.
+    #[default]
+    ThreadingPool,
+    /// One thread with one event loop for all requests.
+    Asyncio,
+}
+
+impl ConcurrencyBackend {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ThreadingPool => "threading-pool",
+            Self::Asyncio => "asyncio",
+        }
+    }
+}
+
+/// When sending ends before the requests run out. What is in flight then is waited for: a request that was cut off
+/// would be one of the slowest.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// So long after the first measured request, such as `60s`.
+    #[serde(default, deserialize_with = "st_harness::read::duration::option::deserialize")]
+    #[schemars(with = "Option<String>")]
+    pub duration: Option<Duration>,
+    /// When too many measured requests failed.
+    #[serde(default)]
+    pub failures: Option<FailureStop>,
+}
+
+/// The share of failures that ends a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailureStop {
+    /// More than this share, from 0 to 1, of the measured requests that have ended.
+    pub ratio_above: f64,
+    /// Not before so many have ended.
+    #[serde(default = "ten")]
+    pub of_at_least: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
