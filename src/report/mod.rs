@@ -3,7 +3,6 @@
 //!
 //! 领域报告：Prometheus 文本等。
 
-mod families;
-mod prom;
+pub(crate) mod prom;
 
-pub use prom::Prometheus;
+pub use prom::{Exposition, Prometheus};

@@ -1,9 +1,15 @@
-//! `metrics.prom`: the run's figures in Prometheus text, by [`Prometheus`]. Must not know who pushes it.
+//! The run's figures for Prometheus, by [`Prometheus`]: `metrics.prom`, text that a Pushgateway takes, and
+//! `metrics.om`, OpenMetrics with the time of the run, for back-filling. Must not know who pushes it.
 //!
 //! Prometheus 文本报告；缺失的值不导出。
 
+pub(crate) mod families;
+pub(crate) mod names;
+mod openmetrics;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use st_harness::{
     journal::{RunRecord, TrialFinished, TrialState},
@@ -11,9 +17,10 @@ use st_harness::{
     verdict::{Measurement, Verdict},
 };
 
-use crate::report::families::{Distribution, Families, Labels};
+use families::{Families, Labels};
+use names::{Figures, Latency, Rate};
 
-/// Writes `metrics.prom`.
+/// Writes `metrics.prom` and `metrics.om`.
 #[derive(Debug, Clone, Default)]
 pub struct Prometheus {
     prefix: String,
@@ -32,7 +39,30 @@ impl Report for Prometheus {
     }
 
     fn render(&self, run: &RunRecord, _: &Files) -> Result<Vec<Document>, String> {
-        let mut families = Families::new(&self.prefix)?;
+        let exposition = Exposition::of_run(run, &self.prefix)?;
+        Ok(vec![
+            Document::new("metrics.prom", exposition.text),
+            Document::new("metrics.om", exposition.openmetrics),
+        ])
+    }
+}
+
+/// The same figures in both formats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposition {
+    /// Prometheus text, without times.
+    pub text: String,
+    /// OpenMetrics, each sample with the time at which it was measured.
+    pub openmetrics: String,
+}
+
+impl Exposition {
+    /// All that a run has to tell.
+    ///
+    /// # Errors
+    /// When `prefix` cannot begin a metric's name.
+    pub fn of_run(run: &RunRecord, prefix: &str) -> Result<Self, String> {
+        let mut families = Families::new(prefix)?;
         let of_run = run_labels(run);
         let mut told = BTreeSet::new();
         let mut left_out = String::new();
@@ -45,49 +75,36 @@ impl Report for Prometheus {
                 continue;
             }
             match kind {
-                "perf" => perf(&mut families, &labels, finished),
+                "perf" => names::perf(&mut families, &labels, finished),
                 "accuracy" => accuracy(&mut families, &labels, finished),
                 _ => {}
             }
         }
         functional(&mut families, &of_run, run);
-        Ok(vec![Document { path: "metrics.prom".into(), text: families.encode()? + &left_out }])
+        let mut exposition = Self::of_families(&families, ended(run))?;
+        exposition.text += &left_out;
+        Ok(exposition)
+    }
+
+    /// `families` in both formats, as they were measured at `at`.
+    ///
+    /// # Errors
+    /// When a family cannot be written.
+    pub(crate) fn of_families(families: &Families, at: Timestamp) -> Result<Self, String> {
+        Ok(Self { text: families.text()?, openmetrics: openmetrics::openmetrics(families, at) })
+    }
+
+    /// Whether there is no figure in it.
+    pub fn is_empty(&self) -> bool {
+        self.text.lines().all(|line| line.starts_with('#'))
     }
 }
 
-/// The latencies: measurement, family, HELP.
-const LATENCIES: [(&str, &str, &str); 4] = [
-    ("ttft", "ttft", "Time to first token, per successful request."),
-    ("tpot", "tpot", "Time per output token after the first event, per successful request."),
-    ("e2e", "e2e", "Time from start to the last token, per successful request."),
-    (
-        "ttst",
-        "time_between_first_and_second_token",
-        "Time between the first and the second output token, per successful request.",
-    ),
-];
-
-/// The quantiles that are exported of each of them.
-const QUANTILES: [(&str, f64); 4] = [("p75", 0.75), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)];
-
-/// The figures of one value: measurement, family, HELP.
-const RATES: [(&str, &str, &str); 4] = [
-    (
-        "total_token_throughput",
-        "total_token_throughput_tokens_per_second",
-        "Prompt and output tokens of successful requests per second.",
-    ),
-    (
-        "output_token_throughput",
-        "output_token_throughput_tokens_per_second",
-        "Output tokens of successful requests per second.",
-    ),
-    ("requests_per_second", "requests_per_second", "Successful requests per second."),
-    ("failure_ratio", "failure_ratio", "Share of requests that failed, from 0 to 1."),
-];
-
-/// Above this a failure ratio is high.
-const HIGH_FAILURE: f64 = 0.2;
+/// When the run was over.
+fn ended(run: &RunRecord) -> Timestamp {
+    let lasted = i64::try_from(run.duration_ns).map_or(SignedDuration::ZERO, SignedDuration::from_nanos);
+    run.started_at.checked_add(lasted).unwrap_or(run.started_at)
+}
 
 /// The trials whose figures may be told: a measurement that is invalid, and one that errored, is none.
 fn measured(run: &RunRecord) -> impl Iterator<Item = (&str, &TrialFinished)> {
@@ -141,50 +158,44 @@ fn trial_labels(of_run: &Labels, finished: &TrialFinished) -> Labels {
     labels
 }
 
-fn find<'a>(finished: &'a TrialFinished, name: &str, stat: &str) -> Option<&'a Measurement> {
-    finished.measurements.iter().find(|figure| figure.name == name && figure.stat == stat)
+fn find<'a>(finished: &'a TrialFinished, source: &str, name: &str, stat: &str) -> Option<&'a Measurement> {
+    let is = |figure: &&Measurement| figure.source == source && figure.name == name && figure.stat == stat;
+    finished.measurements.iter().find(|figure| is(figure) && figure.labels.is_empty())
 }
 
-fn value(finished: &TrialFinished, name: &str, stat: &str) -> Option<f64> {
-    find(finished, name, stat)?.value
-}
-
-fn perf(families: &mut Families, labels: &Labels, finished: &TrialFinished) {
-    for (name, family, help) in LATENCIES {
-        if let Some(told) = distribution(finished, name) {
-            families.summary(&format!("{family}_seconds"), help, labels, &told);
-        }
-        for (stat, suffix, which) in
-            [("mean", "avg", "Mean"), ("max", "max", "Largest"), ("min", "min", "Smallest")]
-        {
-            let help = format!("{which} of {family}_seconds.");
-            families.gauge(&format!("{family}_{suffix}_seconds"), &help, labels, value(finished, name, stat));
-        }
+impl Figures for TrialFinished {
+    fn latency(&self, of: &Latency, stat: &str) -> Option<f64> {
+        find(self, of.source, of.measurement, stat)?.value
     }
-    for (name, family, help) in RATES {
-        families.gauge(family, help, labels, value(finished, name, "value"));
-    }
-    let high =
-        value(finished, "failure_ratio", "value").map(|ratio| f64::from(u8::from(ratio > HIGH_FAILURE)));
-    families.gauge(
-        "high_failure_ratio",
-        "1 where more than 20 % of the requests failed, else 0.",
-        labels,
-        high,
-    );
-}
 
-/// A latency as a summary; nothing where nothing was measured.
-fn distribution(finished: &TrialFinished, name: &str) -> Option<Distribution> {
-    let sum = find(finished, name, "sum")?;
-    let quantiles =
-        QUANTILES.iter().filter_map(|&(stat, q)| Some((q, value(finished, name, stat)?))).collect();
-    Some(Distribution { quantiles, sum: sum.value?, count: sum.n })
+    fn total(&self, of: &Latency) -> Option<(f64, u64)> {
+        let sum = find(self, of.source, of.measurement, "sum").filter(|sum| sum.n > 0)?;
+        Some((sum.value?, sum.n))
+    }
+
+    fn rate(&self, of: &Rate) -> Option<f64> {
+        find(self, "client", of.measurement, "value")?.value
+    }
 }
 
 fn accuracy(families: &mut Families, labels: &Labels, finished: &TrialFinished) {
-    let score = value(finished, "score", "value");
-    families.gauge("accuracy_score", "Share of right answers, from 0 to 1.", labels, score);
+    let scores = finished.measurements.iter().filter(|figure| figure.stat == "value");
+    for figure in scores {
+        let section = figure.labels.get("section").and_then(Value::as_str);
+        match (figure.name.as_str(), section) {
+            ("score", None) => {
+                let help = "Share of right answers, from 0 to 1.";
+                families.gauge("accuracy_score", help, labels, figure.value);
+            }
+            ("score" | "subscore", Some(section)) => {
+                let mut labels = labels.clone();
+                labels.insert("section".to_owned(), section.to_owned());
+                let help = "Share of right answers within a section of the data set, from 0 to 1.";
+                families.gauge("accuracy_subscore", help, &labels, figure.value);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// How the functional trials of one suite ended.
@@ -200,12 +211,10 @@ fn functional(families: &mut Families, of_run: &Labels, run: &RunRecord) {
     for trial in run.trials.iter().filter(|trial| trial.planned.kind == "functional") {
         let counts = suites.entry(trial.planned.suite.as_str()).or_default();
         counts.total += 1;
-        if let TrialState::Finished(finished) = &trial.state {
-            match finished.verdict {
-                Verdict::Passed => counts.passed += 1,
-                Verdict::Failed | Verdict::Errored | Verdict::Invalid => counts.failed += 1,
-                Verdict::Inconclusive | Verdict::Skipped | Verdict::Blocked => {}
-            }
+        match trial.finished().and_then(|finished| passed(finished.verdict)) {
+            Some(true) => counts.passed += 1,
+            Some(false) => counts.failed += 1,
+            None => {}
         }
     }
     for (suite, counts) in suites {
@@ -219,6 +228,33 @@ fn functional(families: &mut Families, of_run: &Labels, run: &RunRecord) {
         families.count("functional_cases_total", help, &labels, counts.total);
         let help = "Functional cases that failed, by suite.";
         families.gauge("functional_cases_failed", help, &labels, Some(counts.failed as f64));
+    }
+    if run.started.run_type == DAILY {
+        cases(families, of_run, run);
+    }
+}
+
+/// The run type whose every case is told: a series a case is too much for each change.
+const DAILY: &str = "daily";
+
+/// Each case by itself, by the id that runs it again; nothing for one that decided nothing.
+fn cases(families: &mut Families, of_run: &Labels, run: &RunRecord) {
+    for trial in run.trials.iter().filter(|trial| trial.planned.kind == "functional") {
+        let pass = trial.finished().and_then(|finished| passed(finished.verdict));
+        let mut labels = of_run.clone();
+        labels.insert("suite".to_owned(), trial.planned.suite.clone());
+        labels.insert("case_id".to_owned(), trial.id().to_string());
+        let help = "1 where the functional case passed, 0 where it failed; none where it was skipped.";
+        families.gauge("functional_case_pass", help, &labels, pass.map(|pass| f64::from(u8::from(pass))));
+    }
+}
+
+/// Whether a functional trial passed; nothing where it decided nothing.
+fn passed(verdict: Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::Passed => Some(true),
+        Verdict::Failed | Verdict::Errored | Verdict::Invalid => Some(false),
+        Verdict::Inconclusive | Verdict::Skipped | Verdict::Blocked => None,
     }
 }
 

@@ -169,7 +169,8 @@ fn run(trials: Vec<TrialRecord>) -> RunRecord {
 
 fn render(prefix: &str, trials: Vec<TrialRecord>) -> String {
     let mut documents = Prometheus::new(prefix).render(&run(trials), &Files::default()).unwrap();
-    assert_eq!((documents.len(), documents[0].path.as_str()), (1, "metrics.prom"));
+    let paths: Vec<_> = documents.iter().map(|document| document.path.as_str()).collect();
+    assert_eq!(paths, ["metrics.prom", "metrics.om"]);
     documents.remove(0).text
 }
 
@@ -304,4 +305,90 @@ fn promtool_has_nothing_to_say_where_it_is_installed() {
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_daily_run_tells_each_case_and_one_that_was_skipped_not_at_all() {
+    let trials = || {
+        let verdicts = [Verdict::Passed, Verdict::Errored, Verdict::Skipped, Verdict::Inconclusive];
+        verdicts.into_iter().enumerate().map(|(n, v)| trial("functional", "tools", n, v)).collect::<Vec<_>>()
+    };
+    let mut daily = run(trials());
+    daily.started.run_type = "daily".to_owned();
+    let samples = parse(&Exposition::of_run(&daily, "").unwrap().text);
+    let cases: Vec<f64> = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("functional_case_pass{"))
+        .map(|(_, v)| *v)
+        .collect();
+    assert_eq!(cases, [1.0, 0.0]);
+    assert!(samples.keys().any(|name| name.contains("case_id=\"functional::tools::")), "{samples:?}");
+    let samples = parse(&Exposition::of_run(&run(trials()), "").unwrap().text);
+    assert!(samples.keys().all(|name| !name.starts_with("functional_case_pass")));
+}
+
+#[test]
+fn what_the_server_measured_stands_under_a_name_of_its_own() {
+    let mut measured = perf_trial(Verdict::Passed, &[Outcome::Ok]);
+    let of_server = finished(&mut measured).measurements.clone().into_iter().filter(|m| m.name == "ttft");
+    let of_server: Vec<_> = of_server
+        .map(|m| Measurement { value: m.value.map(|v| v / 2.0), source: "server".to_owned(), ..m })
+        .collect();
+    finished(&mut measured).measurements.splice(0..0, of_server);
+    let samples = parse(&render("", vec![measured]));
+    assert_eq!(sample(&samples, "ttft_avg_seconds", ""), 0.1);
+    assert_eq!(sample(&samples, "server_ttft_avg_seconds", ""), 0.05);
+    assert_eq!(sample(&samples, "server_ttft_seconds", "quantile=\"0.99\""), 0.05);
+}
+
+#[test]
+fn tpot_is_the_gap_between_tokens_as_the_summary_csv_has_it() {
+    let samples = parse(&render("", vec![perf_trial(Verdict::Passed, &[Outcome::Ok])]));
+    assert_eq!(sample(&samples, "tpot_seconds_count", ""), 3.0, "three gaps of four tokens");
+    assert_eq!(sample(&samples, "tpot_per_request_seconds_count", ""), 1.0);
+}
+
+#[test]
+fn a_section_of_a_data_set_has_a_score_of_its_own() {
+    let figure = |name: &str, section: Option<&str>, value: f64| Measurement {
+        name: name.to_owned(),
+        stat: "value".to_owned(),
+        unit: "ratio".to_owned(),
+        value: Some(value),
+        null_reason: None,
+        n: 5,
+        definition: "score/1".to_owned(),
+        source: "client".to_owned(),
+        labels: section.map(|section| ("section".to_owned(), json!(section))).into_iter().collect(),
+    };
+    let mut scored = trial("accuracy", "smoke", 0, Verdict::Passed);
+    finished(&mut scored).workload = workload(json!({"dataset": "mmlu"}));
+    finished(&mut scored).measurements =
+        vec![figure("score", None, 0.5), figure("subscore", Some("law"), 0.25)];
+    let samples = parse(&render("", vec![scored]));
+    assert_eq!(sample(&samples, "accuracy_score", "dataset=\"mmlu\""), 0.5);
+    assert_eq!(sample(&samples, "accuracy_subscore", "section=\"law\""), 0.25);
+}
+
+#[test]
+fn openmetrics_tells_the_same_figures_with_the_end_of_the_run() {
+    let trials = vec![
+        perf_trial(Verdict::Passed, &[Outcome::Ok]),
+        trial("functional", "chat_core", 0, Verdict::Passed),
+    ];
+    let mut run = run(trials);
+    run.started_at = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+    run.duration_ns = 1_250_000_000;
+    let told = Exposition::of_run(&run, "ci").unwrap();
+    let lines: Vec<&str> = told.openmetrics.lines().collect();
+    assert_eq!(lines.last(), Some(&"# EOF"));
+    assert!(lines.contains(&"# TYPE ci_functional_cases counter"));
+    let stamped = lines.iter().filter(|line| !line.starts_with('#'));
+    let unstamped: BTreeSet<_> = stamped
+        .map(|line| line.strip_suffix(" 1700000001.250").unwrap_or_else(|| panic!("{line}")))
+        .map(str::to_owned)
+        .collect();
+    let text: BTreeSet<_> =
+        told.text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    assert_eq!(unstamped, text);
 }

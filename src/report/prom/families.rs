@@ -1,5 +1,5 @@
 //! Metric families being collected: [`Families`] groups samples by name, keeps HELP and TYPE once each, leaves out
-//! what has no value, and encodes the whole as Prometheus text. Must not know what the metrics mean.
+//! what has no value, and is written as Prometheus text or as OpenMetrics. Must not know what the metrics mean.
 //!
 //! 指标族的收集与编码。
 
@@ -11,17 +11,19 @@ use prometheus::{
 };
 
 /// Label names and values of one sample.
-pub(super) type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// A summary to be told: `(quantile, value)` pairs, sum and count.
-pub(super) struct Distribution {
-    pub(super) quantiles: Vec<(f64, f64)>,
-    pub(super) sum: f64,
-    pub(super) count: u64,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Distribution {
+    pub(crate) quantiles: Vec<(f64, f64)>,
+    /// Sum and number of the samples; nothing where the source does not tell, which is written as nothing, not as 0.
+    pub(crate) total: Option<(f64, u64)>,
 }
 
 /// Families in the order of their names.
-pub(super) struct Families {
+#[derive(Debug)]
+pub(crate) struct Families {
     prefix: String,
     families: BTreeMap<String, MetricFamily>,
 }
@@ -31,7 +33,7 @@ impl Families {
     ///
     /// # Errors
     /// When `prefix` cannot begin a metric's name.
-    pub(super) fn new(prefix: &str) -> Result<Self, String> {
+    pub(crate) fn new(prefix: &str) -> Result<Self, String> {
         let good = prefix.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && !prefix.starts_with(|c: char| c.is_ascii_digit());
         if !good {
@@ -43,7 +45,7 @@ impl Families {
     }
 
     /// One value; nothing where there is none, since a missing value exported as a number would be believed.
-    pub(super) fn gauge(&mut self, name: &str, help: &str, labels: &Labels, value: Option<f64>) {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, labels: &Labels, value: Option<f64>) {
         let Some(value) = value.filter(|value| value.is_finite()) else { return };
         let mut gauge = Gauge::default();
         gauge.set_value(value);
@@ -53,7 +55,7 @@ impl Families {
     }
 
     /// A number of things; its name ends in `_total`, which the format's linter keeps for counters.
-    pub(super) fn count(&mut self, name: &str, help: &str, labels: &Labels, value: u64) {
+    pub(crate) fn count(&mut self, name: &str, help: &str, labels: &Labels, value: u64) {
         let mut counter = Counter::default();
         counter.set_value(value as f64);
         let mut metric = Metric::from_label(pairs(labels));
@@ -61,8 +63,11 @@ impl Families {
         self.add(name, help, MetricType::COUNTER, metric);
     }
 
-    /// A distribution, with its quantiles.
-    pub(super) fn summary(&mut self, name: &str, help: &str, labels: &Labels, told: &Distribution) {
+    /// A distribution, with its quantiles; nothing where it has neither quantiles nor a total.
+    pub(crate) fn summary(&mut self, name: &str, help: &str, labels: &Labels, told: &Distribution) {
+        if told.quantiles.is_empty() && told.total.is_none() {
+            return;
+        }
         let quantiles = told.quantiles.iter().map(|&(q, value)| {
             let mut quantile = Quantile::default();
             quantile.set_quantile(q);
@@ -71,19 +76,30 @@ impl Families {
         });
         let mut summary = Summary::default();
         summary.set_quantile(quantiles.collect());
-        summary.set_sample_sum(told.sum);
-        summary.set_sample_count(told.count);
+        if let Some((sum, count)) = told.total {
+            summary.set_sample_sum(sum);
+            summary.set_sample_count(count);
+        }
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_summary(summary);
         self.add(name, help, MetricType::SUMMARY, metric);
     }
 
+    /// All of them, in the order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &MetricFamily> {
+        self.families.values()
+    }
+
     /// The text exposition of all of them.
-    pub(super) fn encode(self) -> Result<String, String> {
-        let families: Vec<MetricFamily> = self.families.into_values().collect();
-        TextEncoder::new()
+    ///
+    /// # Errors
+    /// When the encoder refuses a family.
+    pub(crate) fn text(&self) -> Result<String, String> {
+        let families: Vec<MetricFamily> = self.iter().cloned().collect();
+        let text = TextEncoder::new()
             .encode_to_string(&families)
-            .map_err(|error| format!("metrics cannot be encoded: {error}"))
+            .map_err(|error| format!("metrics cannot be encoded: {error}"))?;
+        Ok(without_unknown_totals(&text))
     }
 
     fn add(&mut self, name: &str, help: &str, kind: MetricType, metric: Metric) {
@@ -97,6 +113,21 @@ impl Families {
         });
         family.mut_metric().push(metric);
     }
+}
+
+/// The encoder writes `_sum 0` and `_count 0` for a summary whose total is unknown; a summary of no sample is never
+/// added, so that a count of 0 means just that.
+fn without_unknown_totals(text: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        if name.ends_with("_count") && line.ends_with(" 0") {
+            kept.pop();
+        } else {
+            kept.push(line);
+        }
+    }
+    kept.into_iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 fn pairs(labels: &Labels) -> Vec<LabelPair> {
