@@ -22,6 +22,7 @@ pub mod console;
 pub mod functional;
 pub mod perf;
 pub mod probe;
+pub mod push;
 pub mod report;
 pub mod server;
 pub mod sim;

@@ -7,6 +7,7 @@ mod cleanup;
 mod deploy;
 mod down;
 mod probe;
+mod push;
 mod report;
 mod run;
 mod sim;
@@ -42,6 +43,8 @@ enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// Find out what a server can do, with the evidence
     Probe(probe::Probe),
+    /// Push the figures of an acs-bench summary to a Pushgateway, or those again that could not be pushed
+    Push(push::PushArgs),
     /// Apply a Kubernetes manifest, and wait for its pods
     Deploy(deploy::DeployArgs),
     /// Serve the simulator, which answers as vLLM does
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Down(args) => down::down(&args),
         Command::Cleanup(args) => cleanup::cleanup(&args),
         Command::Probe(args) => probe::probe(&args),
+        Command::Push(args) => push::push(&args),
         Command::Deploy(args) => deploy::deploy(args),
         Command::Sim(args) => sim::sim(&args),
     };

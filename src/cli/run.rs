@@ -12,7 +12,7 @@ use st_harness::{
 use super::fail;
 use crate::{
     assemble::{Assembly, Door},
-    config::{Environment, Flags},
+    config::{Environment, Flags, Settings},
     console::Console,
 };
 
@@ -47,13 +47,19 @@ pub(super) fn run(run: RunArgs) -> Exit {
         threads: run.test_threads,
         ..Args::default()
     };
-    let console = Console::new();
-    match Assembly::new(run.root).session(&run.flags, &Environment::of_process(), Door::Command) {
-        Ok(session) => {
-            // libtest's own text is kept, but out of the way: standard output belongs to whoever reads it.
-            let log = (!args.list).then(|| session.folder().join("console.log"));
-            session.listen(move |event| console.show(event)).run(&Args { log, ..args })
-        }
-        Err(problems) => fail(Exit::Usage, Problems::from(problems)),
+    let (console, environment) = (Console::new(), Environment::of_process());
+    let session = match Assembly::new(&run.root).session(&run.flags, &environment, Door::Command) {
+        Ok(session) => session,
+        Err(problems) => return fail(Exit::Usage, Problems::from(problems)),
+    };
+    let folder = session.folder().to_owned();
+    // libtest's own text is kept, but out of the way: standard output belongs to whoever reads it.
+    let log = (!args.list).then(|| folder.join("console.log"));
+    let exit = session.listen(move |event| console.show(event)).run(&Args { log, ..args });
+    let nothing_ran = run.list || matches!(exit, Exit::Usage | Exit::NothingSelected);
+    let settings = Settings::resolve(&run.flags, &environment, &run.root, &Assembly::catalogue());
+    if let (false, Ok(settings)) = (nothing_ran, settings) {
+        super::push::after_run(&folder, &settings, &environment, false);
     }
+    exit
 }

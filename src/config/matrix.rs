@@ -17,6 +17,8 @@ pub struct RawMatrix {
     /// What follows from a red scenario or stage, where a scenario does not say.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// The one repository whose daily figures are pushed, `owner/name`: a copy of this file in a fork names it still.
+    pub main_repository: Option<String>,
     /// By name. A scenario that is not listed takes no part in `run-matrix`; run by itself it runs all stages.
     #[serde(default, deserialize_with = "in_order")]
     #[schemars(with = "BTreeMap<String, RawRow>")]
@@ -114,6 +116,8 @@ pub enum OnFailure {
 /// Which scenarios run, and how much of each.
 #[derive(Debug, Clone, Default)]
 pub struct Matrix {
+    /// The one repository whose daily figures are pushed, `owner/name`.
+    pub main_repository: Option<String>,
     on_failure: OnFailure,
     rows: Vec<(String, Row)>,
 }
@@ -183,7 +187,12 @@ impl Matrix {
             let daily = plan(row.daily, true, true, raw.on_failure, origin, &format!("{pointer}/daily"));
             rows.push((name, Row { pr, daily }));
         }
-        check.done(Some(Self { on_failure: raw.on_failure, rows }))
+        if let Some(name) = &raw.main_repository
+            && !matches!(name.split('/').collect::<Vec<_>>()[..], [owner, name] if !owner.is_empty() && !name.is_empty())
+        {
+            check.at("/main_repository", format!("expected `owner/name`, found `{name}`"));
+        }
+        check.done(Some(Self { main_repository: raw.main_repository, on_failure: raw.on_failure, rows }))
     }
 
     /// The scenarios that `run-matrix` runs, in the file's order. A daily run includes whatever a change runs, so
