@@ -17,6 +17,7 @@ pub mod reply;
 pub mod run;
 pub mod score;
 pub mod spec;
+pub mod statistics;
 mod suite;
 pub mod tally;
 
