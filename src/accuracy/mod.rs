@@ -15,6 +15,7 @@ pub mod interval;
 pub mod prompt;
 pub mod reply;
 pub mod run;
+pub mod sandbox;
 pub mod score;
 pub mod spec;
 pub mod statistics;
