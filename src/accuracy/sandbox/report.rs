@@ -147,6 +147,9 @@ pub(super) fn read(
     Ok((guards, Ok(Run { ending, wall_ns, cpu_ns, peak_bytes })))
 }
 
+/// The signal of a process that used up its time on a processor.
+const SIGXCPU: i32 = 24;
+
 fn ending(report: &Report, nonce: &Nonce, limits: &Limits) -> Result<Ending, Refusal> {
     if report.wall {
         return Ok(Ending::WallTime);
@@ -159,12 +162,13 @@ fn ending(report: &Report, nonce: &Nonce, limits: &Limits) -> Result<Ending, Ref
     let Some(said) = said.strip_prefix(GUARDED) else {
         return Err(Refusal::Unguarded(said.to_owned()));
     };
-    // The clock that kills is not the one that is read afterwards: they differ by some milliseconds.
-    let cpu_is_spent = report.cpu_ns.is_some_and(|cpu| cpu >= limits.cpu_s * 950_000_000);
+    // The kill comes a second after the limit: that the two clocks differ by some milliseconds does not matter.
+    let cpu_is_spent = report.cpu_ns.is_some_and(|cpu| cpu >= limits.cpu_s * 1_000_000_000);
     Ok(match (report.exit, report.signal) {
         (Some(0), _) if said == format!("returned {}", nonce.0) => Ending::Returned,
         (Some(1), _) if said.starts_with("raised ") => Ending::Raised(said["raised ".len()..].to_owned()),
         (Some(status), _) => Ending::LeftEarly(status),
+        (None, Some(SIGXCPU)) => Ending::CpuTime,
         (None, Some(9)) if cpu_is_spent => Ending::CpuTime,
         (None, number) => Ending::Signal(number.unwrap_or(9)),
     })
@@ -198,7 +202,8 @@ mod tests {
     fn other_ends_keep_apart_what_people_look_for() {
         let raised = ending(r#""exit":1,"said":"guarded\nraised KeyError: 'a'""#);
         assert_eq!(raised, Ending::Raised("KeyError: 'a'".to_owned()));
-        assert_eq!(ending(r#""signal":9,"said":"guarded\n","cpu_ns":2999000000"#), Ending::CpuTime);
+        assert_eq!(ending(r#""signal":24,"said":"guarded\n","cpu_ns":2997000000"#), Ending::CpuTime);
+        assert_eq!(ending(r#""signal":9,"said":"guarded\n","cpu_ns":3990000000"#), Ending::CpuTime);
         assert_eq!(ending(r#""signal":9,"said":"guarded\n","cpu_ns":1000"#), Ending::Signal(9));
         assert_eq!(ending(r#""signal":11,"said":"guarded\n""#), Ending::Signal(11));
         assert_eq!(ending(r#""wall":true"#), Ending::WallTime);

@@ -156,18 +156,18 @@ def die_with_parent():
 
 def limit():
     limits = order["limits"]
-    for what, wanted in [
-        (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_NPROC, limits["processes"]),
-        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
-        (resource.RLIMIT_NOFILE, limits["open_files"]),
-        (resource.RLIMIT_CORE, 0),
+    for what, wanted, grace in [
+        # The first limit sends a signal that tells why; a program that ignores it is killed a second later.
+        (resource.RLIMIT_CPU, limits["cpu_s"], 1),
+        (resource.RLIMIT_AS, limits["memory_bytes"], 0),
+        (resource.RLIMIT_NPROC, limits["processes"], 0),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"], 0),
+        (resource.RLIMIT_NOFILE, limits["open_files"], 0),
+        (resource.RLIMIT_CORE, 0, 0),
     ]:
         most = resource.getrlimit(what)[1]
-        allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-        # Soft and hard at once: no signal that a program could ignore.
-        resource.setrlimit(what, (allowed, allowed))
+        both = (wanted, wanted + grace)
+        resource.setrlimit(what, both if most == resource.RLIM_INFINITY else tuple(min(one, most) for one in both))
 
 
 def drop_privileges():
