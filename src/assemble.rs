@@ -25,7 +25,7 @@ use crate::{
     config::{Environment, Flags, Settings},
     functional::{self, FunctionalSuite},
     perf::Perf,
-    report::Prometheus,
+    report::{Html, Prometheus},
     server::Server,
 };
 
@@ -93,7 +93,8 @@ impl Assembly {
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
         let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings)
-            .report(Box::new(Prometheus::new(&settings.metric_prefix)));
+            .report(Box::new(Prometheus::new(&settings.metric_prefix)))
+            .report(Box::new(Html));
         Ok(self.extras.into_iter().fold(session, |session, extra| extra(session)))
     }
 

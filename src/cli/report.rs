@@ -14,7 +14,7 @@ use st_harness::{
 };
 
 use super::fail;
-use crate::report::Prometheus;
+use crate::report::{Html, Prometheus};
 
 /// What `report` is told.
 #[derive(Debug, clap::Args)]
@@ -59,6 +59,7 @@ fn make(args: &ReportArgs, out: &Utf8PathBuf) -> Result<RunRecord, String> {
     let folder = RunFolder::open(out, Arc::new(Redactor::new())).map_err(|error| error.to_string())?;
     let mut reports: Vec<Box<dyn Report>> = report::standard(out);
     reports.push(Box::new(Prometheus::new(&args.metric_prefix)));
+    reports.push(Box::new(Html));
     let files = Files::below(&args.runs);
     for report in reports {
         for document in report.render(&record, &files)? {
