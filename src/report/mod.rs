@@ -3,15 +3,8 @@
 //!
 //! 领域报告：Prometheus 文本、HTML 等。
 
-<<<<<<< HEAD
+mod html;
 pub(crate) mod prom;
 
-pub use prom::{Exposition, Prometheus};
-=======
-mod families;
-mod html;
-mod prom;
-
 pub use html::Html;
-pub use prom::Prometheus;
->>>>>>> 42fe713 (Show a run to a reader: report.html, one file)
+pub use prom::{Exposition, Prometheus};
