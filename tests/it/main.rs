@@ -10,6 +10,7 @@ mod doors;
 mod downstream;
 mod failures;
 mod nextest;
+mod observability;
 mod push;
 mod readme;
 mod replay;
