@@ -20,7 +20,7 @@ use st_harness::{
 };
 
 use crate::{
-    accuracy::Accuracy,
+    accuracy::{self, Accuracy},
     client::Target,
     config::{Environment, Flags, Settings},
     functional::{self, FunctionalSuite},
@@ -92,7 +92,7 @@ impl Assembly {
         let plan = plan(&settings, environment, door);
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
-        let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings)
+        let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment)
             .report(Box::new(Prometheus::new(&settings.metric_prefix)))
             .report(Box::new(Html));
         Ok(self.extras.into_iter().fold(session, |session, extra| extra(session)))
@@ -104,7 +104,11 @@ impl Assembly {
     }
 }
 
-fn with_suites(mut session: Session<Server>, settings: &Settings) -> Session<Server> {
+fn with_suites(
+    mut session: Session<Server>,
+    settings: &Settings,
+    environment: &Environment,
+) -> Session<Server> {
     let stages = &settings.plan;
     let only =
         stages.functional_suites.as_ref().map(|suites| suites.iter().map(|one| one.name.clone()).collect());
@@ -116,12 +120,22 @@ fn with_suites(mut session: Session<Server>, settings: &Settings) -> Session<Ser
         session = session.suite(suite, cases, only);
     }
     if let Some(cases) = cases(settings, "accuracy", settings.accuracy_config.as_deref(), stages.accuracy) {
-        session = session.suite(Accuracy::new(&settings.root), cases, None);
+        session = session.suite(accuracy(settings, environment), cases, None);
     }
     if let Some(cases) = cases(settings, "perf", None, stages.perf) {
         session = session.suite(Perf, cases, None);
     }
     session
+}
+
+/// Whose answers may be taken up after a kill: those of the same scenario at the same configured address.
+fn accuracy(settings: &Settings, environment: &Environment) -> Accuracy {
+    let address = settings.endpoint.base_url.as_ref().map_or("", |url| url.as_str());
+    let answers = settings.root.join(accuracy::answers::FOLDER);
+    Accuracy::new(&settings.root)
+        .in_environment(environment)
+        .keeping_answers_in(answers, Arc::new(redactor(settings)))
+        .identified_by(format!("{}\n{address}", settings.scenario.name))
 }
 
 /// Where the cases of a stage lie, if it runs at all: what the caller names, else `cases/<kind>/`. A crate that

@@ -1,26 +1,32 @@
-//! Accuracy: items with known answers are asked, answers are scored, and the score is held against a bar. The
-//! suite itself is [`Accuracy`]. Must not know the other suites.
+//! Accuracy: items with known answers are asked, answers are scored as openai/simple-evals scores them, and the
+//! score is held against a bar. The suite itself is [`Accuracy`]. Must not know the other suites.
 //!
 //! ```text
-//! Spec ─data─▶ items ─prompt─▶ asked by workers ─reply─▶ answered | truncated | empty | refused | failed
-//!                                                           │ score: letter, right or wrong
-//!                                                           ▼
-//!                               tally ─▶ score, Wilson interval, verdict · items.jsonl
+//! Spec ─data─▶ evaluator ─▶ questions ─▶ asked by workers ─▶ reply: answered | truncated | empty | refused | failed
+//!                  │                          │ answers (kept as they come: a killed run is taken up)
+//!                  └── key: marks ◀───────────┘
+//!                        ▼
+//!                       rows ─▶ tally, metrics ─▶ verdict · items.jsonl
 //! ```
 //!
-//! 精度测试：数据、提示、评分、区间与判定。
+//! 精度测试：数据、提示、作答、评分、区间与判定。
 
+pub mod answers;
 pub mod data;
+pub mod evaluator;
 pub mod interval;
-pub mod prompt;
+pub mod metrics;
+mod model;
+pub mod python;
 pub mod reply;
+pub mod row;
 pub mod run;
 pub mod sandbox;
-pub mod score;
 pub mod spec;
 pub mod statistics;
 mod suite;
 pub mod tally;
+mod verdict;
 
 pub use spec::Spec;
 pub use suite::Accuracy;

@@ -22,6 +22,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("VLLM_CIBENCH_FUNCTIONAL_CONFIG", "file or folder that replaces cases/functional/"),
     ("VLLM_CIBENCH_ACCURACY_CONFIG", "file or folder that replaces cases/accuracy/"),
     (
+        "VLLM_CIBENCH_ACCURACY_DATA",
+        "folder with the files of the accuracy benchmarks, such as gpqa_diamond.csv",
+    ),
+    (
         "VLLM_CIBENCH_CAPABILITIES",
         "comma-separated: what the server can do; `-chat.tools` says that it cannot",
     ),

@@ -1,0 +1,87 @@
+//! How a trial ends: what is no measurement is said first, the bar is for scores that are. [`ending`] is pure. Must
+//! not know how a score came to be.
+//!
+//! 判定：先判无效，再比对门槛。
+
+use st_harness::{
+    case::ExpandedCase,
+    verdict::{Outcome, Reason, Reasons},
+};
+
+use crate::accuracy::{reply::Status, row::Row, spec::Spec, tally::Tally};
+
+/// What becomes of the trial.
+pub(crate) fn ending(spec: &Spec, case: &ExpandedCase, tally: &Tally, rows: &[Row]) -> Outcome {
+    if let Some(outcome) = no_measurement(spec, case, tally, rows) {
+        return outcome;
+    }
+    match (tally.score, tally.interval) {
+        (Some(score), Some(interval)) if score < spec.min_score => {
+            let told = format!(
+                "expected a score of at least {}, found {score:.4} ({} of {}; 95 % interval {:.3} to {:.3})",
+                spec.min_score, tally.correct, tally.total, interval.low, interval.high
+            );
+            Outcome::Failed(Reasons::one(at(case, "/min_score", Reason::new("min-score", told))))
+        }
+        _ => Outcome::Passed,
+    }
+}
+
+/// Why the score is none, if it is none.
+fn no_measurement(spec: &Spec, case: &ExpandedCase, tally: &Tally, rows: &[Row]) -> Option<Outcome> {
+    let first = || rows.iter().find_map(|row| row.failure.as_deref()).unwrap_or("no reason was given");
+    if tally.not_asked > 0 {
+        let told = format!("cut short: {} of {} questions were asked", tally.total, rows.len());
+        if tally.count(Status::Failed) > 0 {
+            let told = format!("{told}, since the server stopped answering; the first failure: {}", first());
+            return Some(Outcome::Errored(Reasons::one(Reason::new("server-gone", told))));
+        }
+        return Some(Outcome::Invalid(Reasons::one(Reason::new("invalid-measurement", told))));
+    }
+    let failed = tally.share(Status::Failed).unwrap_or(0.0);
+    if failed > spec.max_failed_ratio {
+        let told = format!(
+            "{} of {} questions got no answer; the first: {}",
+            tally.count(Status::Failed),
+            tally.total,
+            first()
+        );
+        let reasons = Reasons::one(at(case, "/max_failed_ratio", Reason::new("failed-requests", told)));
+        return Some(if failed < 1.0 { Outcome::Invalid(reasons) } else { Outcome::Errored(reasons) });
+    }
+    let invalid = |pointer, kind, told| {
+        Some(Outcome::Invalid(Reasons::one(at(case, pointer, Reason::new(kind, told)))))
+    };
+    let truncated = tally.share(Status::Truncated).unwrap_or(0.0);
+    if truncated > spec.max_truncated_ratio {
+        let told = format!(
+            "truncated: {:.0} % of the answers reached max_tokens {} (accepted: {:.0} %), so the score tells of the \
+             limit and not of the model; raise max_tokens",
+            truncated * 100.0,
+            spec.max_tokens,
+            spec.max_truncated_ratio * 100.0
+        );
+        return invalid("/max_tokens", "truncated", told);
+    }
+    let unparsed = tally.unparsed_share().unwrap_or(0.0);
+    if unparsed > spec.max_unparsed_ratio {
+        let told = format!(
+            "unparsed: in {:.0} % of the whole answers nothing was found (accepted: {:.0} %), so the score tells of \
+             the format and not of the model",
+            unparsed * 100.0,
+            spec.max_unparsed_ratio * 100.0
+        );
+        return invalid("/max_unparsed_ratio", "unparsed", told);
+    }
+    None
+}
+
+/// `reason` with the line of the case that asked for it.
+pub(crate) fn at(case: &ExpandedCase, pointer: &str, reason: Reason) -> Reason {
+    let snippet = case.origin.snippet(pointer, &reason.summary).unwrap_or_default();
+    let reason = reason.with_detail(snippet);
+    match case.origin.place(pointer) {
+        Some(place) => reason.at(place),
+        None => reason,
+    }
+}
