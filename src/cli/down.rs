@@ -8,7 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use st_harness::exit::Exit;
 
 use super::{cleanup, fail};
-use crate::{config::Environment, server::Standing};
+use crate::{
+    config::Environment,
+    server::{Alive, Standing},
+};
 
 /// What is left after the keeper has gone gets this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,5 +88,6 @@ fn take_down(run: &Utf8Path, standing: &Standing) -> Exit {
             eprintln!("the process that keeps it did not end within {} s", standing.stop_within_s);
         }
     }
-    cleanup::take_down(run, PATIENCE)
+    // Its keeper was asked: one that did not go is not spared.
+    cleanup::take_down(run, PATIENCE, Alive::Force)
 }

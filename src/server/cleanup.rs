@@ -9,28 +9,43 @@ use camino::{Utf8Path, Utf8PathBuf};
 use st_harness::verdict::Reason;
 
 use super::{
-    ledger::{self, Entry, Ledger, LedgerError, Resource, State},
+    ledger::{self, Entry, Identity, Ledger, LedgerError, Resource, State},
     leftovers::{self, Ended},
+    standing::Standing,
     table::Seen,
 };
 
 /// Takes one line about what is being done.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
+/// What becomes of a run that still goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alive {
+    /// It keeps what it uses: the clean-up is refused.
+    Spare,
+    /// What it uses is taken away from it.
+    Force,
+}
+
 /// Takes down whatever the ledger of the run folder `run` says may still exist, newest first. Processes get
 /// `patience` to end before they are killed. Returns what is left, each with what to do: nothing, if all went
 /// well.
 ///
 /// # Errors
-/// When there is no such folder, it is the wrong one, or its ledger cannot be read.
+/// When there is no such folder, it is the wrong one, its ledger cannot be read, or the run still goes on and
+/// is to be spared.
 pub async fn cleanup(
     run: &Utf8Path,
     patience: Duration,
+    alive: Alive,
     progress: Progress<'_>,
 ) -> Result<Vec<String>, Reason> {
     check(run)?;
     let ledger = Ledger::of(run);
     let standing = ledger.read().map_err(unreadable)?;
+    if alive == Alive::Spare {
+        over(run, &standing.open)?;
+    }
     for (line, why) in &standing.unreadable {
         // A line is written before the thing it names is made, and once more after: one of them is whole.
         progress(&format!("{}:{line} cannot be read and was passed over: {why}", ledger.path()));
@@ -69,6 +84,20 @@ fn check(run: &Utf8Path) -> Result<(), Reason> {
     let list: Vec<&str> = below.iter().map(|path| path.as_str()).collect();
     Err(Reason::new("which-run", format!("{run} holds several runs; name one of them"))
         .with_detail(list.join("\n")))
+}
+
+/// A run is over when nobody who wrote its ledger is left.
+fn over(run: &Utf8Path, open: &[Entry]) -> Result<(), Reason> {
+    let writers = open.iter().filter_map(|entry| entry.writer);
+    let Some(Identity { pid, .. }) = writers.into_iter().find(Identity::is_another_that_runs) else {
+        return Ok(());
+    };
+    let way_out = match Standing::read(run) {
+        Ok(Some(_)) => format!("`vllm-cibench down --run {run}` takes its server down"),
+        _ => format!("wait for its end, or end it: `kill -INT {pid}` has it take its own server down"),
+    };
+    Err(Reason::new("run-goes-on", format!("the run still goes on: it is process {pid}"))
+        .with_detail(format!("{way_out}; `--force` takes the server down from under it")))
 }
 
 /// Ends what is left of one process, and strikes it off the ledger.
@@ -169,7 +198,7 @@ mod tests {
     async fn clean(run: &Utf8Path) -> (Result<Vec<String>, Reason>, Vec<String>) {
         let said = Mutex::new(Vec::new());
         let progress = |line: &str| said.lock().expect("a lock").push(line.to_owned());
-        let left = cleanup(run, Duration::from_secs(5), &progress).await;
+        let left = cleanup(run, Duration::from_secs(5), Alive::Spare, &progress).await;
         (left, said.into_inner().expect("a lock"))
     }
 

@@ -12,6 +12,8 @@ use std::{
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+pub use super::table::Identity;
+
 /// The ledger's name inside a run folder.
 pub const FILE: &str = "resources.jsonl";
 
@@ -105,6 +107,9 @@ pub struct Entry {
     pub state: State,
     /// What.
     pub resource: Resource,
+    /// The process that wrote the line: while it runs, so does the run. Absent where the system does not tell.
+    #[serde(default)]
+    pub writer: Option<Identity>,
 }
 
 /// What a ledger says.
@@ -139,7 +144,8 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written whole.
     pub fn write(&self, run_id: &str, state: State, resource: &Resource) -> Result<(), LedgerError> {
-        let entry = Entry { run_id: run_id.to_owned(), state, resource: resource.clone() };
+        let writer = Identity::of_this_process();
+        let entry = Entry { run_id: run_id.to_owned(), state, resource: resource.clone(), writer };
         self.append(&entry).map_err(|source| LedgerError { path: self.path.clone(), source })
     }
 
@@ -298,11 +304,14 @@ mod tests {
 
     #[test]
     fn the_lines_keep_their_form() {
-        let line = Entry { run_id: "r".into(), state: State::Created, resource: object("a", Some("u1")) };
-        assert_eq!(
-            serde_json::to_string(&line).unwrap(),
-            r#"{"run_id":"r","state":"created","resource":{"k8s":{"api_version":"v1","kind":"Service","namespace":"default","name":"a","uid":"u1","kubeconfig":null,"context":"real"}}}"#
-        );
+        let writer = Identity { pid: 7, start_time_ticks: 99 };
+        let resource = object("a", Some("u1"));
+        let line = Entry { run_id: "r".into(), state: State::Created, resource, writer: Some(writer) };
+        let before = r#"{"run_id":"r","state":"created","resource":{"k8s":{"api_version":"v1","kind":"Service","namespace":"default","name":"a","uid":"u1","kubeconfig":null,"context":"real"}}"#;
+        let text = format!(r#"{before},"writer":{{"pid":7,"start_time_ticks":99}}}}"#);
+        assert_eq!(serde_json::to_string(&line).unwrap(), text);
+        let older: Entry = serde_json::from_str(&format!("{before}}}")).unwrap();
+        assert_eq!(older, Entry { writer: None, ..line }, "as earlier versions wrote it");
     }
 
     #[test]

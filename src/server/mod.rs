@@ -50,7 +50,7 @@ use crate::{
     },
     sim::{self, Sim},
 };
-pub use cleanup::{Progress, cleanup};
+pub use cleanup::{Alive, Progress, cleanup};
 use effective::{Said, mismatches};
 use in_cluster::InCluster;
 use local::Local;

@@ -4,7 +4,8 @@
 
 use std::io;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
+use serde::{Deserialize, Serialize};
 
 /// Where the kernel lists them.
 const PROC: &str = "/proc";
@@ -19,6 +20,29 @@ pub(super) struct Seen {
     pub(super) group: i32,
     /// When it started, in clock ticks since boot: with this, its id is nobody else's.
     pub(super) start: u64,
+}
+
+/// What tells a process from every other of this boot: a pid alone may be somebody else's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot, as the kernel says.
+    pub start_time_ticks: u64,
+}
+
+impl Identity {
+    /// Ours; nothing where this system does not tell when a process started.
+    pub fn of_this_process() -> Option<Self> {
+        seen(getpid()).map(|seen| seen.identity())
+    }
+
+    /// Whether it runs, as another process than this one.
+    pub fn is_another_that_runs(&self) -> bool {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let there = pid.filter(|pid| *pid != getpid()).and_then(seen);
+        there.is_some_and(|there| there.identity() == *self)
+    }
 }
 
 /// Every process that runs now. One that has ended and waits for its parent to ask how runs no longer.
@@ -53,6 +77,10 @@ fn parse(pid: Pid, stat: &str) -> Option<Seen> {
 }
 
 impl Seen {
+    pub(super) fn identity(&self) -> Identity {
+        Identity { pid: self.pid.as_raw_nonzero().get().unsigned_abs(), start_time_ticks: self.start }
+    }
+
     /// Whether `marker` (`NAME=value`) stands in the environment that it was started with. A process may
     /// overwrite that, and not everybody may read it: no is not proven by this.
     pub(super) fn carries(&self, marker: &str) -> bool {
@@ -74,6 +102,16 @@ mod tests {
     fn we_are_among_them() {
         let ours = seen(rustix::process::getpid()).expect("ourselves");
         assert!(ours.runs() && all().expect("a list").contains(&ours), "{ours:?}");
+    }
+
+    #[test]
+    fn a_process_is_another_only_while_it_runs_under_the_same_start() {
+        let ours = Identity::of_this_process().expect("ourselves");
+        assert!(!ours.is_another_that_runs(), "that is us");
+        let parent = rustix::process::getppid().and_then(seen).expect("a parent").identity();
+        assert!(parent.is_another_that_runs());
+        let before = Identity { start_time_ticks: parent.start_time_ticks - 1, ..parent };
+        assert!(!before.is_another_that_runs(), "its number went to somebody else");
     }
 
     #[test]
