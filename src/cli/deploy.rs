@@ -52,7 +52,10 @@ mod cluster {
     };
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::fail, DeployArgs, Exit};
+    use super::{
+        super::{fail, signals::watch},
+        DeployArgs, Exit,
+    };
     use crate::{
         config::Environment,
         server::{
@@ -92,12 +95,7 @@ mod cluster {
     }
 
     async fn carry_out(args: &DeployArgs, cx: &StartCx) -> Result<Deployed, Reason> {
-        let cancel = cx.cancel.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                cancel.cancel();
-            }
-        });
+        tokio::spawn(watch(cx.cancel.clone()));
         let settings = Settings {
             manifest: Some(args.file.clone()),
             namespace: args.namespace.clone(),

@@ -10,6 +10,7 @@ mod probe;
 mod push;
 mod report;
 mod run;
+mod signals;
 mod sim;
 mod up;
 

@@ -23,17 +23,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::fail;
+use super::{
+    fail,
+    signals::{say, watch},
+};
 use crate::{
     assemble::{Assembly, redactor},
-    config::{Environment, Flags, Mode, Settings},
+    config::{Environment, Flags, Settings},
     server::{Keeper, MARKER, Server, Standing, keep},
 };
 
 /// What the process that keeps the server says on standard error, in the run folder.
 const LOG: &str = "up.log";
-/// It says this many lines on standard output, and no more: the address and the model's name.
-const LINES: usize = 2;
+/// It says this many lines on standard output, and no more: the scenario, the address and the model's name.
+const LINES: usize = 3;
 
 /// What `up` is told.
 #[derive(Debug, clap::Args)]
@@ -58,11 +61,15 @@ pub(super) fn up(args: &UpArgs) -> Exit {
         Ok(settings) => Arc::new(settings),
         Err(problems) => return fail(Exit::Usage, Problems::from(problems)),
     };
-    if matches!(settings.scenario.mode, Mode::Attach) || settings.endpoint.base_url.is_some() {
+    if settings.runs_already() {
         let name = &settings.scenario.name;
+        let place = settings.endpoint.base_url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
         return fail(
             Exit::Usage,
-            format!("error: the scenario `{name}` attaches to a server: that is up already"),
+            format!(
+                "error: the server of the scenario `{name}` runs already{place}: there is nothing to bring up\n  = \
+                 help: to start one, name a scenario that starts one and leave VLLM_CIBENCH_BASE_URL out"
+            ),
         );
     }
     let keeper = if args.keeper_of.is_some() { Keeper::Detached } else { Keeper::Foreground };
@@ -194,38 +201,16 @@ fn end(keeper: &Child) {
     }
 }
 
-/// The first signal takes the server down, the second one ends us at once; its watcher ends the server then.
-async fn watch(cancel: CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return say("warning: cannot watch for signals; the server ends when this process does");
-    };
-    let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    next().await;
-    cancel.cancel();
-    next().await;
-    std::process::exit(i32::from(Exit::Interrupted.code()));
-}
-
-/// Lines that a shell, `env` and a CI's environment file take as they are.
+/// Lines that a shell, `env` and a CI's environment file take as they are. The scenario is among them so that
+/// what it declares of its server, and its gates, hold for whoever tests that.
 fn print(standing: &Standing) {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     // Nobody may be there to read them any more; the file says the same.
     let _ = writeln!(
         std::io::stdout(),
-        "VLLM_CIBENCH_BASE_URL={}\nVLLM_CIBENCH_MODEL={}",
+        "VLLM_CIBENCH_SCENARIO={}\nVLLM_CIBENCH_BASE_URL={}\nVLLM_CIBENCH_MODEL={}",
+        standing.scenario,
         text(&standing.base_url),
         text(&standing.model)
     );
-}
-
-/// Standard error may be closed by now: that must not end us.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -39,7 +39,8 @@ pub use providers::{Provider, Providers, RawProviders};
 pub use reference::Template;
 pub use run_type::RunType;
 pub use scenario::{
-    Gates, K8sMode, LocalMode, Mode, ModeName, Quant, RawScenario, Readiness, Role, Roles, Scenario, SimMode,
+    Gates, K8sMode, LocalMode, Mode, ModeName, Quant, RawScenario, Readiness, Role, Roles, Scenario, Scheme,
+    SimMode,
 };
 pub use schema::schemas;
 pub use settings::{Endpoint, Settings, Tape};

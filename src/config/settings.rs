@@ -38,7 +38,7 @@ pub struct Settings {
     pub plan: Plan,
     /// Where the server is and how it is asked.
     pub endpoint: Endpoint,
-    /// What is started on this machine (mode `local`).
+    /// What is started on this machine (mode `local`); where it runs already: what was, as far as that is known.
     pub launch: Option<Launch>,
     /// What is started in a cluster (modes `k8s-hybrid` and `k8s-pd`); nothing where the server runs already: an
     /// address comes from outside, or the scenario gives one and no manifest.
@@ -121,7 +121,7 @@ impl Settings {
         let found = scenario.map(|scenario| {
             let provider = scenario.provider.as_deref().and_then(|id| files.providers.get(id));
             let endpoint = resolve.endpoint(scenario, provider, &tape);
-            let launch = resolve.launch(scenario);
+            let launch = resolve.launch(scenario, &endpoint);
             let cluster = resolve.cluster(scenario, &endpoint, root);
             (scenario, provider, endpoint, launch, cluster)
         });
@@ -160,16 +160,22 @@ impl Settings {
         })
     }
 
+    /// Whether the server is not ours to start or stop: it runs already, and where it is has been said. What a
+    /// scenario declares about its server holds all the same.
+    pub fn runs_already(&self) -> bool {
+        match self.scenario.mode {
+            Mode::Attach => true,
+            Mode::Sim(_) | Mode::Local(_) => self.endpoint.base_url.is_some(),
+            Mode::K8s(_) => self.cluster.is_none(),
+        }
+    }
+
     /// Why trials cannot run as these settings ask, where each trial has a process of its own: a server that is
     /// started would be started once a trial. The simulator may be: it lives in each process.
     pub fn refused_by_nextest(&self, environment: &Environment) -> Option<Problem> {
         environment.nextest()?;
-        let starts = match self.scenario.mode {
-            Mode::Sim(_) | Mode::Attach => false,
-            Mode::Local(_) => true,
-            Mode::K8s(_) => self.endpoint.base_url.is_none(),
-        };
-        if !starts || matches!(self.tape, Tape::Replay(_)) {
+        let in_each = matches!(self.scenario.mode, Mode::Sim(_));
+        if self.runs_already() || in_each || matches!(self.tape, Tape::Replay(_)) {
             return None;
         }
         let name = &self.scenario.name;
@@ -177,8 +183,7 @@ impl Settings {
             "cargo-nextest runs each trial in a process of its own, and the scenario `{name}` would start a server in each"
         );
         let help = format!(
-            "start it once: `export $(vllm-cibench up --scenario {name})`, run nextest without {PREFIX}SCENARIO, \
-             then `vllm-cibench down`"
+            "start it once: `export $(vllm-cibench up --scenario {name})`, run nextest, then `vllm-cibench down`"
         );
         Some(self.scenario.origin.problem("/mode", message).with_help(help))
     }
@@ -273,15 +278,6 @@ impl<'a> Resolve<'a> {
             }
             return None;
         };
-        if let (Some(address), true) = (&address, scenario.mode.starts_here()) {
-            let mode = scenario.mode.name().as_str();
-            let message = format!(
-                "{} gives an address, but the scenario `{name}` (mode `{mode}`) starts its own server",
-                address.by
-            );
-            let help = format!("leave {} out, or choose the scenario `attach`", address.by);
-            self.problems.push(Problem::new(message).with_help(help));
-        }
         Some(scenario)
     }
 
@@ -311,12 +307,12 @@ impl<'a> Resolve<'a> {
     }
 
     fn base_url(&mut self, scenario: &Scenario, provider: Option<&Provider>) -> Option<BaseUrl> {
-        if scenario.mode.starts_here() {
-            return None;
-        }
         if let Some(given) = self.given("base_url", self.flags.base_url.as_ref()) {
             let parsed = BaseUrl::parse(&given.value);
             return parsed.map_err(|said| self.wrong(format!("{}: {said}", given.by))).ok();
+        }
+        if scenario.mode.starts_here() {
+            return None;
         }
         let (template, problem): (_, Box<dyn Fn(String) -> Problem>) = match (&scenario.base_url, provider) {
             (Some(template), _) => (template, Box::new(|said| scenario.origin.problem("/base_url", said))),
@@ -346,10 +342,12 @@ impl<'a> Resolve<'a> {
         })
     }
 
-    fn launch(&mut self, scenario: &Scenario) -> Option<Launch> {
+    /// Where the server runs already nothing is started, so the command is only what was asked of it.
+    fn launch(&mut self, scenario: &Scenario, endpoint: &Endpoint) -> Option<Launch> {
         let Mode::Local(local) = &scenario.mode else { return None };
         match Launch::fill(local, self.environment) {
             Ok(launch) => Some(launch),
+            Err(_) if endpoint.base_url.is_some() => None,
             Err(wrong) => {
                 let each = wrong.into_iter();
                 self.problems.extend(each.map(|(pointer, said)| scenario.origin.problem(&pointer, said)));

@@ -192,9 +192,9 @@ pub(super) fn mismatches(command: &[String], quant: Quant, said: &Said) -> Vec<N
     found.into_iter().map(|text| Note { kind: "mismatch".to_owned(), text }).collect()
 }
 
-/// Whether both mean the same; nothing where the server was left to choose.
+/// Whether both mean the same; nothing where the server was left to choose, or a shell put the value in.
 fn same(option: &str, asked: &str, says: &str) -> Option<bool> {
-    if asked == "auto" || asked == "-1" {
+    if asked == "auto" || asked == "-1" || asked.contains('$') {
         return None;
     }
     Some(match option {
@@ -280,7 +280,7 @@ mod tests {
         let command: Vec<String> = ["vllm", "serve", "m", "--max-model-len", "8"].map(str::to_owned).into();
         assert_eq!(mismatches(&command, Quant::W4a8, &Said::default()), []);
         assert_eq!(
-            told("vllm serve /models/m --max-model-len auto --dtype auto", Quant::None),
+            told("vllm serve ${MODEL} --max-model-len auto --dtype auto --seed $SEED", Quant::None),
             Vec::<String>::new()
         );
     }

@@ -3,16 +3,14 @@
 //!
 //! 集群中启动的服务：场景设置 → Kubernetes 启动参数。
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use st_harness::{
     fixture::StartCx,
     verdict::{Note, Reason},
 };
 
-use super::k8s::{self, Access, Endpoint, Launch, Told, Waits};
-use crate::config::{self, K8sMode, Mode, Roles, Settings};
+use super::k8s::{self, Access, Endpoint, Launch, Serving, Told, Waits};
+use crate::config::{self, K8sMode, Mode, Readiness, Roles, Settings};
 
 /// A server that is deployed, before, while and after it runs.
 pub(super) struct InCluster {
@@ -20,6 +18,7 @@ pub(super) struct InCluster {
     /// Where it is reached, where that is not its node port.
     base_url: Option<String>,
     endpoint: Option<Endpoint>,
+    serving: Serving,
 }
 
 impl InCluster {
@@ -32,9 +31,9 @@ impl InCluster {
             let text = format!("the scenario `{}` starts nothing in a cluster", settings.scenario.name);
             return Err(Reason::new("k8s-config", text));
         };
-        let launch = Launch::new(asked(mode, files, settings.scenario.readiness.timeout));
+        let launch = Launch::new(asked(mode, files, &settings.scenario.readiness));
         let base_url = settings.endpoint.base_url.as_ref().map(|url| url.as_str().to_owned());
-        Ok(Self { launch, base_url, endpoint: None })
+        Ok(Self { launch, base_url, endpoint: None, serving: Serving::default() })
     }
 
     /// Deploys it and gives its base URL.
@@ -72,12 +71,29 @@ impl InCluster {
         })
     }
 
+    /// Looks at what serves, once it is ready.
+    pub(super) async fn observe(&mut self) {
+        self.serving = self.launch.serving().await;
+    }
+
     /// For the record.
     pub(super) fn effective(&self) -> Value {
         json!({
             "version": self.launch.version(),
             "alternatives": self.endpoint.as_ref().map(|endpoint| &endpoint.alternatives),
+            "images": self.serving.images,
+            "nodes": self.serving.nodes,
         })
+    }
+
+    /// What the manifest starts the server with.
+    pub(super) fn command(&self) -> &[String] {
+        &self.serving.command
+    }
+
+    /// The beginning of its log.
+    pub(super) fn first_lines(&self) -> Option<&str> {
+        self.serving.log.as_deref()
     }
 
     /// What a reader should know of how it came to be.
@@ -93,7 +109,7 @@ impl InCluster {
 }
 
 /// What the scenario asks of the cluster. Nothing is waited for longer than it allows for readiness.
-fn asked(mode: &K8sMode, files: &config::InCluster, patience: Duration) -> k8s::Settings {
+fn asked(mode: &K8sMode, files: &config::InCluster, readiness: &Readiness) -> k8s::Settings {
     let usual = Waits::default();
     k8s::Settings {
         manifest: files.manifest.clone(),
@@ -101,10 +117,11 @@ fn asked(mode: &K8sMode, files: &config::InCluster, patience: Duration) -> k8s::
         port_name: mode.port_name.clone(),
         node_port: mode.node_port,
         node_address: mode.node_address.clone(),
+        scheme: readiness.scheme.as_str(),
         namespace: mode.namespace.clone(),
         access: Access { kubeconfig: files.kubeconfig.clone(), context: mode.context.clone() },
         pods: mode.roles.iter().flat_map(selectors).collect(),
-        waits: Waits { service: usual.service.min(patience), ..usual },
+        waits: Waits { service: usual.service.min(readiness.timeout), ..usual },
         ..k8s::Settings::new(&mode.service_name)
     }
 }
@@ -117,6 +134,8 @@ fn selectors(roles: &Roles) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use st_harness::capability::Catalogue;
 
     use super::*;
@@ -136,7 +155,7 @@ pd:
   scheduler: {}
   prefill: {replicas: 2, selector: role=prefill}
   decode: {selector: role=decode}
-readiness: {timeout: 90s}
+readiness: {timeout: 90s, scheme: https}
 ";
 
     fn settings(environment: &[(&str, &str)]) -> (tempfile::TempDir, Settings) {
@@ -169,13 +188,14 @@ readiness: {timeout: 90s}
             port_name: "api".into(),
             node_port: Some(30090),
             node_address: Some("10.0.0.4".into()),
+            scheme: "https",
             namespace: "llm".into(),
             access: Access { kubeconfig: None, context: Some("mine".into()) },
             pods: vec!["role=prefill".into(), "role=decode".into()],
             existing: k8s::Existing::Refuse,
             waits: Waits { service: Duration::from_secs(90), ..Waits::default() },
         };
-        assert_eq!(asked(mode, files, settings.scenario.readiness.timeout), expected);
+        assert_eq!(asked(mode, files, &settings.scenario.readiness), expected);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub const MARKER: &str = "VLLM_CIBENCH_RUN_ID";
 pub(super) struct Local {
     process: Process,
     command: Vec<String>,
-    port: u16,
+    base_url: String,
     run_id: String,
     program: String,
     stop_timeout: Duration,
@@ -46,29 +46,24 @@ impl Local {
             Reason::new("launch", format!("the scenario `{}` has no command", settings.scenario.name))
         })?;
         let port = port(launch)?;
-        let model = settings.scenario.model.as_deref().unwrap_or_default();
-        let (command, mut env) = launch.with(&Placeholders {
-            port,
-            model,
-            served_model_name: settings.endpoint.model.as_deref().unwrap_or(model),
-            quant: settings.scenario.quant.as_str(),
-        });
+        let (command, mut env) = launch.with(&placeholders(settings, port));
         env.insert(MARKER.to_owned(), cx.run_id.clone());
         // A Python program that renames its process (vLLM does) would write over the marker.
         env.entry("SPT_NOENV".to_owned()).or_insert_with(|| "1".to_owned());
-        Self::start(&command, &env, port, launch.stop_timeout, cx)
+        let base_url = format!("{}://127.0.0.1:{port}/v1", settings.scenario.readiness.scheme.as_str());
+        Self::start(&command, &env, base_url, launch.stop_timeout, cx)
     }
 
     fn start(
         command: &[String],
         env: &BTreeMap<String, String>,
-        port: u16,
+        base_url: String,
         stop_timeout: Duration,
         cx: &StartCx,
     ) -> Result<Self, Reason> {
         let program = command.first().map(String::as_str).unwrap_or_default();
         note(&cx.folder, &cx.run_id, State::Planned, program, None)?;
-        (cx.progress)(&format!("starting {program} on port {port}; its output goes to {LOG}"));
+        (cx.progress)(&format!("starting {program} for {base_url}; its output goes to {LOG}"));
         let process = Process::spawn(command, env, &cx.folder, LOG).map_err(|why| {
             Reason::new("launch", why)
                 .with_detail(format!("The command, from the scenario:\n{}", line(command)))
@@ -76,7 +71,7 @@ impl Local {
         let local = Self {
             process,
             command: command.to_vec(),
-            port,
+            base_url,
             run_id: cx.run_id.clone(),
             program: program.to_owned(),
             stop_timeout,
@@ -104,8 +99,8 @@ impl Local {
     }
 
     /// Where it answers once it does.
-    pub(super) fn base_url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
+    pub(super) fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// Where its output is.
@@ -167,6 +162,18 @@ impl Local {
         }
         said.into_iter().map(|(kind, text)| Note { kind: kind.to_owned(), text }).collect()
     }
+}
+
+/// The command of `settings`, whatever its port is; nothing where they have none.
+pub(super) fn command(settings: &Settings) -> Vec<String> {
+    let launch = settings.launch.as_ref();
+    launch.map(|launch| launch.with(&placeholders(settings, 0)).0).unwrap_or_default()
+}
+
+fn placeholders(settings: &Settings, port: u16) -> Placeholders<'_> {
+    let model = settings.scenario.model.as_deref().unwrap_or_default();
+    let served_model_name = settings.endpoint.model.as_deref().unwrap_or(model);
+    Placeholders { port, model, served_model_name, quant: settings.scenario.quant.as_str() }
 }
 
 /// Writes down what has become of a process; before it is started, there is only its marker to know it by.

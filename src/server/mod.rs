@@ -99,8 +99,11 @@ impl Server {
         Ok(Self { settings, declared, running: Mutex::default() })
     }
 
-    /// Brings the server up, as far as its mode asks for it, and waits for it.
+    /// Brings the server up, unless it is up already, and waits for it.
     async fn bring_up(&self, cx: &StartCx) -> Result<(Client, Found), Reason> {
+        if self.settings.runs_already() {
+            return self.attach(cx).await;
+        }
         match &self.settings.scenario.mode {
             Mode::Sim(mode) => {
                 let sim = Sim::start(self.sim_options(mode))
@@ -112,24 +115,11 @@ impl Server {
                 let found = self.wait(cx, &client, advice).await?;
                 Ok((client, found))
             }
-            Mode::K8s(_) if self.settings.cluster.is_some() => self.in_cluster(cx).await,
-            Mode::Attach | Mode::K8s(_) => {
-                let base_url = self.settings.endpoint.base_url.as_ref();
-                let base_url = base_url.ok_or_else(|| {
-                    Reason::new("no-address", "nothing says where the server is; set VLLM_CIBENCH_BASE_URL")
-                })?;
-                let client = self.client(base_url.as_str())?;
-                let advice = format!(
-                    "Is the server running, and is this its address? VLLM_CIBENCH_BASE_URL={base_url}\n\
-                     A server that needs longer: `readiness: {{timeout: 5m}}` in configs/scenarios/{}.yaml.",
-                    self.settings.scenario.name
-                );
-                let found = self.wait(cx, &client, &advice).await?;
-                Ok((client, found))
-            }
+            Mode::Attach => self.attach(cx).await,
+            Mode::K8s(_) => self.in_cluster(cx).await,
             Mode::Local(_) => {
                 let local = Local::spawn(&self.settings, cx).await?;
-                let client = self.client(&local.base_url());
+                let client = self.client(local.base_url());
                 let mut running = self.running.lock().await;
                 let local = running.local.insert(local);
                 let client = client?;
@@ -141,6 +131,28 @@ impl Server {
                 Ok((client, found))
             }
         }
+    }
+
+    /// Found where it is said to be, and waited for.
+    async fn attach(&self, cx: &StartCx) -> Result<(Client, Found), Reason> {
+        let Settings { scenario, endpoint, .. } = &*self.settings;
+        let base_url = endpoint.base_url.as_ref().ok_or_else(|| {
+            Reason::new("no-address", "nothing says where the server is; set VLLM_CIBENCH_BASE_URL")
+        })?;
+        if !matches!(scenario.mode, Mode::Attach) {
+            (cx.progress)(&format!(
+                "the server of `{}` runs already, at {base_url}: it is not started",
+                scenario.name
+            ));
+        }
+        let client = self.client(base_url.as_str())?;
+        let advice = format!(
+            "Is the server running, and is this its address? VLLM_CIBENCH_BASE_URL={base_url}\n\
+             A server that needs longer: `readiness: {{timeout: 5m}}` in configs/scenarios/{}.yaml.",
+            scenario.name
+        );
+        let found = self.wait(cx, &client, &advice).await?;
+        Ok((client, found))
     }
 
     /// Deployed, found and waited for, with an eye on its pods.
@@ -160,6 +172,7 @@ impl Server {
             cx.folder.path().join("k8s")
         );
         let mut found = cluster.beside(cx, self.wait(cx, &client, &advice)).await?;
+        cluster.observe().await;
         found.notes.extend(cluster.notes());
         Ok((client, found))
     }
@@ -167,10 +180,14 @@ impl Server {
     /// Asks what took effect of what was asked for. What did not is noted.
     async fn compare(&self, cx: &StartCx, client: &Client, found: &mut Found) -> Said {
         let running = self.running.lock().await;
-        let log = running.local.as_ref().and_then(Local::first_lines);
-        let command = running.local.as_ref().map(Local::command).unwrap_or_default();
+        let (command, log) = match (&running.local, &running.cluster) {
+            (Some(local), _) => (local.command().to_vec(), local.first_lines()),
+            (None, Some(cluster)) => (cluster.command().to_vec(), cluster.first_lines().map(str::to_owned)),
+            // Whoever started it did so by the scenario; where its log is, is not known.
+            (None, None) => (local::command(&self.settings), None),
+        };
         let said = Said::gather(client, &found.entry(), log.as_deref(), &cx.cancel).await;
-        found.notes.extend(mismatches(command, self.settings.scenario.quant, &said));
+        found.notes.extend(mismatches(&command, self.settings.scenario.quant, &said));
         said
     }
 
@@ -243,7 +260,7 @@ impl Server {
         if cx.wanted.is_empty() {
             return Ready { world, effective, capabilities: self.declared.clone(), notes };
         }
-        let outlives = matches!(self.settings.scenario.mode, Mode::Attach | Mode::K8s(_));
+        let outlives = self.settings.runs_already() || self.settings.cluster.is_some();
         let keeps = outlives && self.settings.tape == Tape::Off;
         let path = self.settings.root.join(cache::FOLDER);
         let kept = keeps.then(|| RunFolder::open(path, Arc::clone(cx.folder.redactor())));

@@ -33,7 +33,19 @@ impl InCluster {
         match self.0 {}
     }
 
+    pub(super) async fn observe(&mut self) {
+        match self.0 {}
+    }
+
     pub(super) fn effective(&self) -> Value {
+        match self.0 {}
+    }
+
+    pub(super) fn command(&self) -> &[String] {
+        match self.0 {}
+    }
+
+    pub(super) fn first_lines(&self) -> Option<&str> {
         match self.0 {}
     }
 

@@ -474,6 +474,23 @@ async fn a_local_server_is_started_found_and_taken_down() {
 }
 
 #[tokio::test]
+async fn a_server_that_somebody_started_by_the_scenario_is_compared_with_it_all_the_same() {
+    let port = serving(&["m"]);
+    let scenario = "mode: local\nserved_model_name: m\nlaunch:\n  command: [vllm, serve, /w, --max-model-len, \
+                    '2048', '--port={port}']\n";
+    let (stage, started) = attach(port, scenario, &[]).await;
+    let ready = started.expect("a server");
+    let notes: Vec<_> = ready.notes.iter().map(|note| note.text.as_str()).collect();
+    assert_eq!(notes, ["asked --max-model-len 2048, the server says 4096 (/v1/models max_model_len)"]);
+    assert!(
+        stage.said()[0].starts_with("the server of `mine` runs already, at http://"),
+        "{:?}",
+        stage.said()
+    );
+    assert!(!stage.root().join("run/resources.jsonl").exists(), "nothing was started");
+}
+
+#[tokio::test]
 async fn what_was_recorded_answers_without_a_server() {
     let stage = Stage::new("mode: sim\nserved_model_name: demo\n");
     let tape = stage.root().join("tape");

@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::crate_root::{CrateRoot, Ran, one_case};
 
@@ -34,7 +35,8 @@ fn root(case: &str) -> CrateRoot {
     CrateRoot::new().file("cases/functional/a.yaml", case).file(
         "configs/scenarios/mine.yaml",
         &format!(
-            "mode: local\nserved_model_name: stand-in\nlaunch:\n  command: {command}\n  stop_timeout: 5s\n"
+            "mode: local\nserved_model_name: stand-in\nlaunch:\n  command: {command}\n  stop_timeout: 5s\n\
+             gates: {{max_skipped: 0}}\n"
         ),
     )
 }
@@ -106,6 +108,29 @@ fn a_scenario_alone_starts_the_server_and_nothing_of_it_is_left() {
 }
 
 #[test]
+fn the_report_tells_the_machine_and_what_was_asked_and_took_effect() {
+    let root = root(&one_case("status: 200"));
+    let ran = root.run(&["run", "--scenario", "mine"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let report: Value = serde_json::from_str(&root.left("report.json")).expect("JSON");
+    let machine = &report["run"]["started"]["environment"];
+    for key in ["host", "kernel", "cpus", "memory_bytes", "distribution"] {
+        assert!(!machine["observed"][key].is_null(), "{key}: {machine}");
+    }
+    assert_eq!(machine["hash"].as_str().map(str::len), Some(64));
+    let (asked, took) = (&report["run"]["started"]["requested"], &report["run"]["effective"]);
+    assert_eq!((&asked["mode"], &asked["served_model_name"]), (&json!("local"), &json!("stand-in")));
+    let words = asked["command"].as_array().expect("the command as the scenario gives it");
+    assert!(words.contains(&json!("{served_model_name}")), "{asked}");
+    assert_eq!((&took["model"], &took["max_model_len"]), (&json!("stand-in"), &json!(2048)));
+    assert_eq!(
+        (&took["engine_version"], &took["options"]["max_model_len"]),
+        (&json!("0.32.0"), &json!("2048"))
+    );
+    assert!(took["base_url"].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")), "{took}");
+}
+
+#[test]
 fn what_the_server_does_otherwise_is_told() {
     let program = env!("CARGO_BIN_EXE_vllm-cibench");
     let script = format!("exec {program:?} sim --port $0 --model m --max-model-len 2048");
@@ -118,7 +143,24 @@ fn what_the_server_does_otherwise_is_told() {
     let ran = root.run(&["run", "--scenario", "mine"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let expected = "asked --max-model-len 4096, the server says 2048 (/v1/models max_model_len)";
-    assert!(root.left("journal.jsonl").contains(expected), "{}", root.left("journal.jsonl"));
+    for file in ["journal.jsonl", "report.json"] {
+        assert!(root.left(file).contains(expected), "{file}: {}", root.left(file));
+    }
+    assert!(root.left("summary.md").contains("mismatch: asked"), "{}", root.left("summary.md"));
+}
+
+#[test]
+fn told_to_stop_in_mid_run_we_take_the_server_down_ourselves() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let root = root(ENDLESS);
+        let mut child = in_the_middle(&root);
+        kill_process(Pid::from_child(&child), signal).expect("a signal");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130));
+        assert_eq!(marked(&root), Vec::<i32>::new());
+        let ledger = root.left("resources.jsonl");
+        assert!(ledger.trim_end().lines().last().is_some_and(|line| line.contains("gone")), "{ledger}");
+        assert!(root.left("server.log").contains("http://127.0.0.1:"), "its output is kept");
+    }
 }
 
 #[test]
@@ -167,32 +209,65 @@ fn where_its_watcher_was_killed_too_cleanup_ends_the_server() {
     assert_eq!((again.code, again.err.lines().count()), (Some(0), 1), "{}", again.err);
 }
 
+#[test]
+fn a_run_that_still_goes_on_keeps_its_server_unless_it_is_forced() {
+    let root = root(ENDLESS);
+    let mut child = in_the_middle(&root);
+    let refused = cleanup(&root);
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    let (id, told) = (child.id(), refused.err.as_str());
+    assert!(told.starts_with(&format!("error: the run still goes on: it is process {id}\n")), "{told}");
+    assert!(told.contains(&format!("`kill -INT {id}`")) && told.contains("`--force`"), "{told}");
+    assert_eq!(marked(&root).len(), 1, "its server runs");
+
+    let run = root.run_folder();
+    let forced = root.run(&["cleanup", "--force", "--patience", "5", "--run", run.to_str().expect("UTF-8")]);
+    assert_eq!(forced.code, Some(0), "{}", forced.err);
+    assert_eq!(marked(&root), Vec::<i32>::new());
+    assert_eq!(child.wait().expect("it ends").code(), Some(6), "without its server it cannot go on");
+}
+
 /// What `up` said where the server is, and the server's host and port.
 fn address(ran: &Ran) -> (Vec<(&str, &str)>, String) {
     let lines: Vec<_> = ran.out.lines().map(|line| line.split_once('=').expect("NAME=value")).collect();
-    let address = lines[0].1.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+    let address = lines[1].1.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
     (lines, address)
 }
 
 #[test]
 fn a_server_that_is_up_outlives_the_command_until_it_is_taken_down() {
     for (scenario, model) in [("mine", "stand-in"), ("simulated", "sim")] {
-        let root = root(&one_case("status: 200"))
-            .file("configs/scenarios/simulated.yaml", "mode: sim\nserved_model_name: sim\n");
+        let root = root(&one_case("status: 200")).file(
+            "configs/scenarios/simulated.yaml",
+            "mode: sim\nserved_model_name: sim\ngates: {max_skipped: 0}\n",
+        );
         let up = root.run(&["up", "--scenario", scenario]);
         assert_eq!(up.code, Some(0), "{}", up.err);
         let (lines, address) = address(&up);
         assert_eq!(
             lines.iter().map(|line| line.0).collect::<Vec<_>>(),
-            ["VLLM_CIBENCH_BASE_URL", "VLLM_CIBENCH_MODEL"]
+            ["VLLM_CIBENCH_SCENARIO", "VLLM_CIBENCH_BASE_URL", "VLLM_CIBENCH_MODEL"]
         );
-        assert_eq!(lines[1].1, model);
+        assert_eq!((lines[0].1, lines[2].1), (scenario, model));
         assert!(!marked(&root).is_empty(), "somebody keeps it");
 
         let run = root.run_folder();
+        let refused = cleanup(&root);
+        assert_eq!(refused.code, Some(2), "{}", refused.err);
+        assert!(refused.err.contains("`vllm-cibench down --run "), "{}", refused.err);
+        let again = root.command(&["up"]).envs(lines.clone()).output().expect("the command starts");
+        assert_eq!(Ran::of(again).code, Some(2), "it is up already");
+
         let tests = root.command(&["run"]).envs(lines).output().expect("the command starts");
         let tests = Ran::of(tests);
         assert_eq!(tests.code, Some(0), "{}", tests.err);
+        assert!(
+            tests.err.contains(&format!("the server of `{scenario}` runs already, at http://")),
+            "{}",
+            tests.err
+        );
+        let trials = root.left("trials.csv");
+        assert!(trials.contains("gate::max_skipped"), "the gates of the scenario hold: {trials}");
 
         let down = root.run(&["down"]);
         assert_eq!(down.code, Some(0), "{}", down.err);
@@ -215,7 +290,7 @@ fn a_server_whose_keeper_was_killed_goes_with_it() {
     let up = root.run(&["up", "--scenario", "mine"]);
     assert_eq!(up.code, Some(0), "{}", up.err);
     let word = root.left("up.json");
-    let word: serde_json::Value = serde_json::from_str(&word).expect("JSON");
+    let word: Value = serde_json::from_str(&word).expect("JSON");
     kill(i32::try_from(word["pid"].as_i64().expect("an id")).expect("an id"));
     let down = root.run(&["down", "--run", root.run_folder().to_str().expect("UTF-8")]);
     assert_eq!(down.code, Some(0), "{}", down.err);

@@ -14,6 +14,7 @@ mod observability;
 mod push;
 mod readme;
 mod replay;
+mod scripts;
 
 // What is generated.
 mod schemas;

@@ -13,7 +13,7 @@ use st_harness::read::Origin;
 use super::{capabilities::Claim, reference::Template};
 use crate::sim::{Answering, FaultRule, Features, Timing};
 
-pub use raw::{ModeName, Quant, RawScenario};
+pub use raw::{ModeName, Quant, RawScenario, Scheme};
 pub(super) use validate::metric_prefix_is_plain;
 
 /// A scenario that holds together.
@@ -148,6 +148,8 @@ pub struct Role {
 pub struct Readiness {
     /// Asked until it answers 200, below the parent of the base URL.
     pub path: String,
+    /// Of the address of a server that we start.
+    pub scheme: Scheme,
     /// How long at most.
     pub timeout: Duration,
     /// Ask for one token too.
@@ -182,7 +184,8 @@ impl Mode {
         }
     }
 
-    /// Whether we bring the server up, so that an address from outside makes no sense.
+    /// Whether it starts on this machine unless an address from outside says that it runs already: no file
+    /// can know that address.
     pub fn starts_here(&self) -> bool {
         matches!(self, Self::Sim(_) | Self::Local(_))
     }

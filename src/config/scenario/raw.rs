@@ -234,6 +234,9 @@ fn one() -> u32 {
 pub struct RawReadiness {
     /// Asked until it answers 200, below the parent of the base URL. Default `/health`.
     pub path: Option<String>,
+    /// Of the address of a server that we start: `http` (the default) or `https`, whose certificate this machine
+    /// has to trust. Any other address is given with its scheme.
+    pub scheme: Option<Scheme>,
     /// How long at most, up to `20m`. Default: `10s` where the server runs already, else `20m`.
     #[serde(default, deserialize_with = "st_harness::read::duration::option::deserialize")]
     #[schemars(with = "Option<String>")]
@@ -241,6 +244,27 @@ pub struct RawReadiness {
     /// Ask for one token too: a proxy may say that it is well before those behind it are.
     #[serde(default)]
     pub completion: bool,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in an address.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// What a run must not fall short of.

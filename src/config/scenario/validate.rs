@@ -275,5 +275,10 @@ fn readiness(check: &mut Check<'_>, mode: ModeName, raw: Option<&RawReadiness>) 
         let found = timeout.as_secs();
         check.at("/readiness/timeout", format!("expected at most 20m (1200 s), found {found} s"));
     }
-    Readiness { path, timeout, completion: raw.completion }
+    if raw.scheme.is_some() && matches!(mode, ModeName::Sim | ModeName::Attach) {
+        let mode = mode.as_str();
+        check.at("/readiness/scheme", format!("mode `{mode}` has no use for it: the address says it"));
+    }
+    let scheme = raw.scheme.unwrap_or_default();
+    Readiness { path, scheme, timeout, completion: raw.completion }
 }

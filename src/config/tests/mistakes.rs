@@ -159,7 +159,7 @@ fn values_out_of_their_bounds() {
 mode: attach
 base_url: http://127.0.0.1:8000
 capabilities: [chat.tool]
-readiness: {path: health, timeout: 21m}
+readiness: {path: health, timeout: 21m, scheme: https}
 gates: {require_capabilities: [-chat.tools]}
 metrics: {metric_prefix: ci_}
 ";
@@ -181,14 +181,20 @@ error: unknown capability `chat.tool`; did you mean `chat.tools`?
 error: expected a path that begins with `/`, found `health`
  --> configs/scenarios/mine.yaml:4:19
   |
-4 | readiness: {path: health, timeout: 21m}
+4 | readiness: {path: health, timeout: 21m, scheme: https}
   |                   ^^^^^^
 
 error: expected at most 20m (1200 s), found 1260 s
  --> configs/scenarios/mine.yaml:4:36
   |
-4 | readiness: {path: health, timeout: 21m}
+4 | readiness: {path: health, timeout: 21m, scheme: https}
   |                                    ^^^
+
+error: mode `attach` has no use for it: the address says it
+ --> configs/scenarios/mine.yaml:4:49
+  |
+4 | readiness: {path: health, timeout: 21m, scheme: https}
+  |                                                 ^^^^^
 
 error: a gate requires what there is, not its absence
  --> configs/scenarios/mine.yaml:5:32
@@ -202,7 +208,7 @@ error: expected letters, digits and `_`, not beginning with a digit nor ending i
 6 | metrics: {metric_prefix: ci_}
   |                          ^^^
 
-6 mistakes in 1 file; nothing was run
+7 mistakes in 1 file; nothing was run
 "#]]
     );
 }
@@ -464,22 +470,6 @@ fn an_attach_without_an_address() {
 error: the scenario `attach` attaches to a running server, but nothing says where it is
  |
  = help: set VLLM_CIBENCH_BASE_URL=http://127.0.0.1:8000/v1 or give --base-url
-
-1 mistake; nothing was run
-"#]]
-    );
-}
-
-#[test]
-fn an_address_for_a_server_that_we_start() {
-    let environment =
-        [("VLLM_CIBENCH_SCENARIO", "sim"), ("VLLM_CIBENCH_BASE_URL", "http://127.0.0.1:8000/v1")];
-    assert_data_eq!(
-        seen(&[], &environment),
-        str![[r#"
-error: VLLM_CIBENCH_BASE_URL gives an address, but the scenario `sim` (mode `sim`) starts its own server
- |
- = help: leave VLLM_CIBENCH_BASE_URL out, or choose the scenario `attach`
 
 1 mistake; nothing was run
 "#]]

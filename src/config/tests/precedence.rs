@@ -198,6 +198,29 @@ fn a_cluster_is_asked_for_its_files_unless_the_server_runs_there_already() {
 }
 
 #[test]
+fn a_server_that_runs_already_is_not_started_whatever_its_scenario_says() {
+    let root = Root::with(&[
+        (
+            "configs/scenarios/here.yaml",
+            "mode: local\nserved_model_name: m\ncapabilities: [chat.tools]\n\
+             launch: {command: [vllm, serve, '${WEIGHTS}', '--port={port}']}\n",
+        ),
+        ("configs/scenarios/simulated.yaml", "mode: sim\n"),
+    ]);
+    let up = [("VLLM_CIBENCH_BASE_URL", "http://127.0.0.1:8000/v1")];
+    for name in ["here", "simulated"] {
+        let found = root.resolve(&scenario(name), &up).expect("settings");
+        assert!(found.runs_already(), "{name}");
+        assert_eq!(found.scenario.name, name, "what it declares holds all the same");
+        assert_eq!(found.refused_by_nextest(&Environment::from_pairs([("NEXTEST", "1")])), None);
+    }
+    let unfilled = root.resolve(&scenario("here"), &[]).expect_err("a mistake");
+    assert!(unfilled[0].message.contains("WEIGHTS"), "{unfilled:?}");
+    let started = root.resolve(&scenario("here"), &[("WEIGHTS", "/models/m")]).expect("settings");
+    assert!(!started.runs_already());
+}
+
+#[test]
 fn a_daily_run_includes_what_a_change_runs_and_a_change_no_cluster() {
     let cluster = "mode: k8s-hybrid\nk8s: {service_name: infer}\n";
     let root = Root::with(&[

@@ -82,10 +82,10 @@ pub(super) fn hosts(pods: &[Pod]) -> Vec<String> {
 }
 
 /// The address of the port on the first of `hosts`, and on the others.
-pub(super) fn endpoint(hosts: &[String], port: u16, notes: Vec<Note>) -> Option<Endpoint> {
+pub(super) fn endpoint(scheme: &str, hosts: &[String], port: u16, notes: Vec<Note>) -> Option<Endpoint> {
     let url = |host: &String| match host.parse::<Ipv6Addr>() {
-        Ok(address) => format!("http://[{address}]:{port}/v1"),
-        Err(_) => format!("http://{host}:{port}/v1"),
+        Ok(address) => format!("{scheme}://[{address}]:{port}/v1"),
+        Err(_) => format!("{scheme}://{host}:{port}/v1"),
     };
     let mut urls = hosts.iter().map(url);
     let base_url = urls.next()?;
@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_stands_in_brackets() {
-        let found = endpoint(&["fd00::1".into(), "10.0.0.1".into()], 30090, Vec::new()).unwrap();
+        let found = endpoint("http", &["fd00::1".into(), "10.0.0.1".into()], 30090, Vec::new()).unwrap();
         assert_eq!(found.base_url, "http://[fd00::1]:30090/v1");
         assert_eq!(found.alternatives, ["http://10.0.0.1:30090/v1"]);
-        assert_eq!(endpoint(&[], 1, Vec::new()), None);
+        assert_eq!(endpoint("http", &[], 1, Vec::new()), None);
     }
 }

@@ -12,13 +12,14 @@ mod endpoint;
 mod failure;
 mod manifest;
 mod pods;
+mod serving;
 mod told;
 mod watch;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use camino::Utf8PathBuf;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{Api, api::ListParams};
 use serde_json::Value;
 use st_harness::{
@@ -40,9 +41,13 @@ pub use self::{
     cluster::{Access, Cluster, Waits},
     endpoint::Endpoint,
     manifest::{Manifest, Mistake, Object},
+    serving::{Host, Image, Serving},
     told::Told,
 };
 use super::ledger::Ledger;
+
+/// What serves is looked at this long: it is for the record, and nobody waits for it.
+const GLIMPSE: Duration = Duration::from_secs(10);
 
 /// What to start, and how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct Settings {
     pub node_port: Option<u16>,
     /// The node's address, where it is not to be found out.
     pub node_address: Option<String>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// The namespace of the Service, and of objects that name none.
     pub namespace: String,
     /// Which cluster, and as whom.
@@ -93,6 +100,7 @@ impl Settings {
             port_name: "http".to_owned(),
             node_port: None,
             node_address: None,
+            scheme: "http",
             namespace: "default".to_owned(),
             access: Access::default(),
             pods: Vec::new(),
@@ -183,6 +191,34 @@ impl Launch {
     /// The server's version, once connected.
     pub fn version(&self) -> Option<&str> {
         self.cluster.as_ref().map(Cluster::version)
+    }
+
+    /// What serves, as far as the cluster tells it within a few seconds.
+    pub async fn serving(&self) -> Serving {
+        let Some(cluster) = &self.cluster else { return Serving::default() };
+        let watch = self.watch(cluster);
+        let pods = tokio::time::timeout(GLIMPSE, watch.pods()).await;
+        let Ok(Ok(pods)) = pods else { return Serving::default() };
+        let (nodes, first) = (serving::node_names(&pods), self.server(&pods));
+        let nodes = nodes.iter().map(|name| async move {
+            let api: Api<Node> = Api::all(cluster.client());
+            cluster.call("read a node", || api.get_opt(name)).await.ok().flatten()
+        });
+        let nodes = tokio::time::timeout(GLIMPSE, futures_util::future::join_all(nodes)).await;
+        let log = async { watch.beginning(first?).await.ok() };
+        Serving {
+            images: serving::images(&pods),
+            nodes: nodes.into_iter().flatten().flatten().map(|node| serving::host(&node)).collect(),
+            command: first.and_then(serving::server).map(serving::words).unwrap_or_default(),
+            log: tokio::time::timeout(GLIMPSE, log).await.ok().flatten(),
+        }
+    }
+
+    /// The first pod that the Service leads to.
+    fn server<'p>(&self, pods: &'p [Pod]) -> Option<&'p Pod> {
+        let selector = self.service.as_ref()?.spec.as_ref()?.selector.clone()?;
+        let ours = Ours { selectors: vec![selector], ..Ours::default() };
+        pods.iter().find(|pod| ours.has(pod) && pod.metadata.deletion_timestamp.is_none())
     }
 
     /// Archives logs and events, then deletes in reverse order and waits: what `delete_manifest` names, or else
@@ -279,7 +315,7 @@ impl Launch {
         let Some(service) = &self.service else { return Ok(Err(format!("{what} to appear"))) };
         let (port, mut notes) = endpoint::node_port(service, &self.settings)?;
         let hosts = self.hosts(cluster, service, &mut notes).await?;
-        let found = endpoint::endpoint(&hosts, port, notes);
+        let found = endpoint::endpoint(self.settings.scheme, &hosts, port, notes);
         Ok(found.ok_or_else(|| format!("a Ready node that leads to {what}")))
     }
 
@@ -398,6 +434,7 @@ mod tests {
         sent(|mut launch, cx| async move { launch.start(&cx).await });
         sent(|mut launch, cx| async move { launch.deploy(None, &cx).await });
         sent(|mut launch, _| async move { launch.look().await });
+        sent(|launch, _| async move { launch.serving().await });
         sent(|mut launch, cx| async move { launch.stop(&cx).await });
         sent(|_, cx| async move { cleanup(cx.folder.path(), Waits::default(), &*cx.progress).await });
     }

@@ -21,10 +21,13 @@ use super::{
     failure::Failure,
     note,
     pods::{Ours, State, Trouble, containers, event_line, state},
+    serving::server,
 };
 
 /// How much of a log is kept: more than any reader reads, less than a disk holds.
 const MOST: i64 = 32 << 20;
+/// How much of a log's beginning is read for what a server says of itself when it starts.
+const BEGINNING: i64 = 4 << 20;
 /// How many last lines tell of a death.
 const LAST: i64 = 20;
 
@@ -154,6 +157,12 @@ impl Watch<'_> {
             }
             _ => String::new(),
         }
+    }
+
+    /// The beginning of the log of a pod's server.
+    pub(super) async fn beginning(&self, pod: &Pod) -> Result<String, Failure> {
+        let container = server(pod).map(|container| container.name.clone());
+        self.log(pod, &LogParams { container, limit_bytes: Some(BEGINNING), ..LogParams::default() }).await
     }
 
     async fn log(&self, pod: &Pod, params: &LogParams) -> Result<String, Failure> {

@@ -65,7 +65,10 @@ impl Real {
             "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
             "conditions": [{"type": "Ready", "status": "True", "reason": "Test", "message": "",
                             "lastHeartbeatTime": null, "lastTransitionTime": null}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "nodeInfo": {"kubeletVersion": "v0.0.0-none", "osImage": "", "kernelVersion": "", "machineID": "",
+                         "systemUUID": "", "bootID": "", "containerRuntimeVersion": "", "kubeProxyVersion": "",
+                         "operatingSystem": "linux", "architecture": "amd64"}
         }});
         nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
         real
