@@ -4,17 +4,14 @@
 
 use std::{path::PathBuf, process::Command, sync::OnceLock, time::Instant};
 
-use crate::crate_root::{CrateRoot, Ran, clean, one_case};
+use crate::crate_root::{CrateRoot, Ran, cargo_st, clean, one_case};
 
 /// The built `st` test binary, as cargo would run it.
 pub(crate) fn st() -> Command {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .args(["test", "--test", "st", "--no-run", "--message-format=json", "--quiet"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("cargo runs");
+        let build = ["test", "--no-run", "--message-format=json", "--quiet"];
+        let output = cargo_st(&build).output().expect("cargo runs");
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         let executable = messages

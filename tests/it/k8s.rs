@@ -65,14 +65,15 @@ fn texts(notes: &[Note]) -> Vec<&str> {
     notes.iter().map(|note| note.text.as_str()).collect()
 }
 
-/// Quick where a person would be patient; patient where a loaded machine must be.
+/// Quick where a person would be patient; patient where a loaded machine must be, and with the cluster's garbage
+/// collector: it looks for new kinds of objects every 30 s, and what is deleted with its dependents waits for it.
 const QUICK: Waits = Waits {
     call: Duration::from_secs(20),
     poll: Duration::from_millis(20),
     established: Duration::from_secs(10),
     service: Duration::from_secs(20),
     image: Duration::from_secs(20),
-    delete: Duration::from_secs(20),
+    delete: Duration::from_secs(90),
 };
 
 /// A server that never starts anything: one workload, one way in.

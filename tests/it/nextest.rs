@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use crate::crate_root::clean;
+use crate::crate_root::{cargo_st, clean};
 
 fn nextest() -> Option<Command> {
     let there = Command::new(env!("CARGO"))
@@ -15,9 +15,7 @@ fn nextest() -> Option<Command> {
         eprintln!("skipped: cargo-nextest is not installed");
         return None;
     }
-    let mut command = clean(Command::new(env!("CARGO")));
-    command.arg("nextest").current_dir(env!("CARGO_MANIFEST_DIR"));
-    Some(command)
+    Some(cargo_st(&["nextest", "run"]))
 }
 
 #[test]
@@ -25,14 +23,7 @@ fn nextest_lists_runs_and_skips_our_trials_and_their_journals_merge() {
     let Some(mut command) = nextest() else { return };
     let artifacts = tempfile::tempdir().expect("a folder");
     let output = command
-        .args([
-            "run",
-            "--test",
-            "st",
-            "--no-fail-fast",
-            "-E",
-            "test(/setup::|chat_core::(basic|stop)|suffix|perf::/)",
-        ])
+        .args(["--no-fail-fast", "-E", "test(/setup::|chat_core::(basic|stop)|suffix|perf::/)"])
         .env("VLLM_CIBENCH_ARTIFACTS", artifacts.path())
         .env("VLLM_CIBENCH_CAPABILITIES", "-completions.suffix")
         .output()

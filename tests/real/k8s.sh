@@ -23,6 +23,10 @@ setup() {
   fi
   # Debian's source package is the one complete tree of Kubernetes with its dependencies that a package
   # registry carries; there are no binaries of the server.
+  if ! grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || ! [ -w /etc/apt/sources.list.d ]; then
+    echo "a Kubernetes API is built from the source package of Debian 12, as root: not on this machine" >&2
+    exit 1
+  fi
   local list=/etc/apt/sources.list.d/debian-src.sources
   [ -f "$list" ] || sed 's/^Types: deb$/Types: deb-src/' /etc/apt/sources.list.d/debian.sources > "$list"
   apt-get update -qq
@@ -139,9 +143,13 @@ stop() {
   rm -f "$1/pids"
 }
 
-case "${1:-}" in
-  setup) setup ;;
-  start) [ $# -ge 2 ] || usage; start "$2" "${3:-}" ;;
-  stop) [ $# -eq 2 ] || usage; stop "$2" ;;
-  *) usage ;;
-esac
+# In braces: read whole before it runs, so that an edit in the meantime does not matter.
+{
+  case "${1:-}" in
+    setup) setup ;;
+    start) [ $# -ge 2 ] || usage; start "$2" "${3:-}" ;;
+    stop) [ $# -eq 2 ] || usage; stop "$2" ;;
+    *) usage ;;
+  esac
+  exit
+}

@@ -77,8 +77,12 @@ serve() {
     --max-model-len 4096 --dtype bfloat16 --enforce-eager --enable-auto-tool-choice --tool-call-parser hermes "$@"
 }
 
-case "${1:-}" in
-  setup) setup ;;
-  serve) shift; serve "$@" ;;
-  *) usage ;;
-esac
+# In braces: read whole before it runs, so that an edit in the meantime does not matter.
+{
+  case "${1:-}" in
+    setup) setup ;;
+    serve) shift; serve "$@" ;;
+    *) usage ;;
+  esac
+  exit
+}

@@ -24,8 +24,9 @@ use super::{
 };
 use crate::crate_root::CrateRoot;
 
-/// Long enough for a loaded machine, short enough not to hang for good.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Long enough for a loaded machine whose garbage collector is looking for new kinds of objects (see [`QUICK`]),
+/// short enough not to hang for good.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A root with a scenario in the cluster and one file of cases, and the command on it.
 struct Stage {
@@ -47,12 +48,25 @@ impl Stage {
         Self { root, child: None }
     }
 
-    /// Starts `vllm-cibench run --scenario cluster --mask-urls chat_core`, its output in files.
+    /// Starts `vllm-cibench run --scenario cluster --mask-urls chat_core`.
     fn run(&mut self) {
+        self.start(&["run", "--scenario", "cluster", "--mask-urls", "chat_core"], &[]);
+    }
+
+    /// Starts `vllm-cibench deploy -f deploy.yaml --wait 80`.
+    fn deploy(&mut self, real: &Real) {
+        let at = ["--namespace", &real.name, "--kubeconfig", real.kubeconfig.as_str()];
+        self.start(&[&["deploy", "-f", "deploy.yaml", "--wait", "80"], &at[..]].concat(), &[]);
+    }
+
+    /// Starts the command, its output in files. It is not waited for here: what stands for the kubelet is a task
+    /// of this thread.
+    fn start(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let file = |name: &str| File::create(self.root.path().join(name)).unwrap();
-        let command = &mut self.root.command(&["run", "--scenario", "cluster", "--mask-urls", "chat_core"]);
-        self.child =
-            Some(command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap());
+        let mut command = self.root.command(arguments);
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        self.child = Some(command.spawn().unwrap());
     }
 
     fn said(&self, name: &str) -> String {
@@ -61,12 +75,22 @@ impl Stage {
 
     /// Waits until the command has said `part` to the person who started it.
     async fn until_said(&mut self, part: &str) {
-        self.until(part, |stage| stage.said("err").contains(part)).await;
+        self.until(part, |stage| {
+            let ended = stage.has_ended();
+            let said = stage.said("err");
+            assert!(said.contains(part) || !ended, "it ended and never said {part}, but\n{said}");
+            said.contains(part)
+        })
+        .await;
     }
 
     async fn ended(&mut self) -> ExitStatus {
-        self.until("its end", |stage| stage.child.as_mut().unwrap().try_wait().unwrap().is_some()).await;
+        self.until("its end", Self::has_ended).await;
         self.child.as_mut().unwrap().wait().unwrap()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some()
     }
 
     async fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
@@ -112,7 +136,9 @@ async fn node_port(real: &Real) -> u16 {
 #[tokio::test]
 async fn a_scenario_is_deployed_tested_and_taken_down_again() {
     on_a_real_server("command", |mut real| async move {
-        let mut stage = Stage::new(&real, SERVER);
+        let asked = SERVER.replace("image: \"vllm:0\"", "image: \"vllm:0\", args: [--max-model-len=2048]");
+        assert_ne!(asked, SERVER);
+        let mut stage = Stage::new(&real, &asked);
         stage.run();
         stage.until_said("the server will answer at http://***/v1").await;
         real.run_a_pod().await;
@@ -134,10 +160,13 @@ async fn a_scenario_is_deployed_tested_and_taken_down_again() {
             !journal.contains(&port.to_string()),
             "an address that was found is masked like any other: {journal}"
         );
-        assert!(
-            journal.contains(r#""service":"vllm""#) && journal.contains(r#""version":"v1."#),
-            "{journal}"
-        );
+        for told in
+            [r#""service":"vllm""#, r#""version":"v1."#, r#""image":"vllm:0""#, r#""kubelet":"v0.0.0"#]
+        {
+            assert!(journal.contains(told), "{told}: {journal}");
+        }
+        let otherwise = "asked --max-model-len 2048, the server says";
+        assert!(journal.contains(otherwise), "the manifest's argument did not take effect: {journal}");
         let kept = std::fs::read_dir(folder.join("k8s")).unwrap().map(|file| file.unwrap().file_name());
         let kept: Vec<String> = kept.map(|name| name.to_string_lossy().into_owned()).collect();
         assert!(kept.iter().any(|name| name.ends_with(".vllm.log")), "{kept:?}");
@@ -209,18 +238,13 @@ async fn what_a_killed_command_leaves_is_on_its_list_and_is_cleaned_up_from_ther
 async fn deploy_applies_a_file_waits_for_its_pods_and_says_how_to_remove_it() {
     on_a_real_server("deploy", |mut real| async move {
         let mut stage = Stage::new(&real, SERVER);
-        let file = |name: &str| File::create(stage.root.path().join(name)).unwrap();
-        let arguments = ["deploy", "-f", "deploy.yaml", "--namespace", &real.name, "--wait", "80"];
-        let command =
-            &mut stage.root.command(&[&arguments[..], &["--kubeconfig", real.kubeconfig.as_str()]].concat());
-        let child = command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
-        stage.child = Some(child);
+        stage.deploy(&real);
         real.run_a_pod().await;
         let status = stage.ended().await;
         assert_eq!(status.code(), Some(0), "{}", stage.said("err"));
         let (n, err) = (&real.name, stage.said("err"));
         assert_eq!(stage.said("out"), format!("Deployment {n}/vllm\nService {n}/vllm\n"));
-        let folder = Utf8PathBuf::from_path_buf(stage.root.run_folder()).unwrap();
+        let folder = stage.folder();
         assert!(
             err.contains("created, and left there: 2 objects; `vllm-cibench cleanup --run artifacts/"),
             "{err}"
@@ -228,6 +252,57 @@ async fn deploy_applies_a_file_waits_for_its_pods_and_says_how_to_remove_it() {
         assert_eq!(open(&folder), 2);
         assert_eq!(texts(&cleanup(&folder, QUICK, &|_| {}).await.unwrap()), Vec::<&str>::new());
         assert_eq!((real.left().await, open(&folder)), (Vec::new(), 0));
+        real
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ctrl_c_while_deploy_waits_leaves_what_was_applied_and_says_how_to_remove_it() {
+    on_a_real_server("deploy-interrupt", |real| async move {
+        let mut stage = Stage::new(&real, SERVER);
+        stage.deploy(&real);
+        stage.until_said(" Pending").await;
+        stage.signal(Signal::INT);
+        let status = stage.ended().await;
+        let (folder, err) = (stage.folder(), stage.said("err"));
+        assert_eq!(status.code(), Some(130), "{err}");
+        assert!(err.contains("error: cancelled while waiting for the pods to be ready"), "{err}");
+        assert!(err.contains("created, and left there: 2 objects; `vllm-cibench cleanup --run "), "{err}");
+        assert_eq!(open(&folder), 2);
+        assert!(!real.left().await.is_empty(), "a deployment outlives its command");
+        stage.start(&["cleanup", "--run", folder.as_str()], &[]);
+        assert_eq!(stage.ended().await.code(), Some(0), "{}", stage.said("err"));
+        assert_eq!((real.left().await, open(&folder)), (Vec::new(), 0), "{}", stage.said("err"));
+        real
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_up_in_the_cluster_is_tested_by_other_commands_and_taken_down_by_a_third() {
+    on_a_real_server("up", |mut real| async move {
+        let mut stage = Stage::new(&real, SERVER);
+        stage.start(&["up", "--scenario", "cluster"], &[]);
+        stage.until_said("the server will answer at http://127.0.0.1:").await;
+        real.run_a_pod().await;
+        let _sim = Sim::start(Options { port: node_port(&real).await, ..Options::default() }).unwrap();
+        assert_eq!(stage.ended().await.code(), Some(0), "{}", stage.said("err"));
+        let (out, folder) = (stage.said("out"), stage.folder());
+        let lines: Vec<_> = out.lines().map(|line| line.split_once('=').unwrap()).collect();
+        assert_eq!(
+            (lines[0], lines[2]),
+            (("VLLM_CIBENCH_SCENARIO", "cluster"), ("VLLM_CIBENCH_MODEL", "sim"))
+        );
+
+        stage.start(&["run", "chat_core"], &lines);
+        assert_eq!(stage.ended().await.code(), Some(0), "{}", stage.said("err"));
+        assert!(stage.said("err").contains("the server of `cluster` runs already"), "{}", stage.said("err"));
+        assert!(!real.left().await.is_empty(), "who did not deploy it does not take it down");
+
+        stage.start(&["down"], &[]);
+        assert_eq!(stage.ended().await.code(), Some(0), "{}", stage.said("err"));
+        assert_eq!((real.left().await, open(&folder)), (Vec::new(), 0), "{}", stage.said("err"));
         real
     })
     .await;
