@@ -329,6 +329,72 @@ fn a_buffered_stream_comes_all_at_once_at_its_end() {
     assert!(apart >= Duration::from_millis(150) && together * 3 < apart, "{apart:?} and {together:?}");
 }
 
+#[test]
+fn a_head_that_waits_for_the_answer_comes_with_it() {
+    let timing = Timing { ttft_ms: 10.0, tpot_ms: 20.0, jitter_ms: 0.0 };
+    let head = |faults| {
+        let sim = Sim::start(Options { timing, faults, ..Options::default() }).expect("a free port");
+        let seen = post(&sim, CHAT, &chat(json!({"stream": true, "max_tokens": 6, "ignore_eos": true})));
+        (seen.said(), seen.times[0])
+    };
+    let ((said, early), (same, late)) = (head(Vec::new()), head(vec![Fault::LateHeaders.into()]));
+    assert_eq!(said, same);
+    assert!(late >= Duration::from_millis(110) && early < late, "{early:?} and {late:?}");
+}
+
+#[test]
+fn tokens_travel_together_where_that_is_asked_for() {
+    let sim = sim();
+    let ask = |more: Value| {
+        let mut body = chat(json!({"stream": true, "max_tokens": 12, "ignore_eos": true, "logprobs": true}));
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        post(&sim, CHAT, &body)
+    };
+    let (each, four) = (ask(json!({})), ask(json!({"stream_interval": 4})));
+    // The role, then 12 tokens one by one; or the first, and twice four, and what is left.
+    assert_eq!([each.chunks().len(), four.chunks().len()], [13, 5]);
+    assert_eq!(each.said(), four.said());
+    let told = |seen: &Seen| -> Vec<Value> {
+        let chunks = seen.chunks();
+        chunks
+            .iter()
+            .flat_map(|c| c["choices"][0]["logprobs"]["content"].as_array().cloned().unwrap_or_default())
+            .collect()
+    };
+    assert_eq!(told(&each).len(), 12);
+    assert_eq!(told(&each), told(&four));
+    let text = json!({"prompt": "One, two", "stream": true, "stream_interval": 4, "max_tokens": 9, "ignore_eos": true});
+    assert_eq!(post(&sim, TEXT, &text).chunks().len(), 3);
+    assert_eq!(post(&sim, CHAT, &chat(json!({"stream_interval": 0}))).status, 400);
+}
+
+#[test]
+fn a_prompt_is_cut_at_its_beginning_and_tokens_are_told_by_id() {
+    let sim = sim();
+    let more =
+        json!({"truncate_prompt_tokens": 10, "return_token_ids": true, "max_tokens": 3, "ignore_eos": true});
+    let seen = post(&sim, CHAT, &chat(more)).json();
+    assert_eq!(seen["usage"]["prompt_tokens"], 10);
+    assert_eq!(seen["prompt_token_ids"].as_array().map(Vec::len), Some(10));
+    assert_eq!(seen["choices"][0]["token_ids"].as_array().map(Vec::len), Some(3));
+    let body = json!({"prompt": [504, 575, 282], "truncate_prompt_tokens": 2, "return_token_ids": true, "max_tokens": 1});
+    let text = post(&sim, TEXT, &body).json();
+    assert_eq!(text["choices"][0]["prompt_token_ids"], json!([575, 282]));
+    let named = post(&sim, CHAT, &chat(json!({"logprobs": true, "return_tokens_as_token_ids": true}))).json();
+    let token = &named["choices"][0]["logprobs"]["content"][0]["token"];
+    assert!(token.as_str().is_some_and(|token| token.starts_with("token_id:")), "{token}");
+}
+
+#[test]
+fn a_thought_that_is_cut_leaves_no_content() {
+    let capabilities = Features { reasoning: true, ..Features::default() };
+    let sim = Sim::start(Options { capabilities, ..Options::default() }).expect("a free port");
+    let cut = post(&sim, CHAT, &chat(json!({"max_tokens": 4}))).json();
+    assert_eq!(cut["choices"][0]["finish_reason"], "length");
+    assert_eq!(cut["choices"][0]["message"]["content"], Value::Null);
+    assert!(cut["choices"][0]["message"]["reasoning"].is_string());
+}
+
 /// Requests that between them show every fault, each with what is seen of it.
 fn transcript(sim: &Sim) -> Vec<String> {
     let tool = json!([{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object",
@@ -382,8 +448,16 @@ fn every_fault_shows_in_some_answer() {
     let again = transcript(&Sim::start(options(Vec::new())).expect("a free port"));
     assert_eq!(clean, again, "without a fault, answers repeat");
     // What these change is seen only in time, or in how bytes fall into writes; they have tests of their own.
-    let unseen =
-        ["torn_utf8", "fragmented", "buffered", "stall_before_headers", "stall_mid_stream", "slow_headers"];
+    let unseen = [
+        "torn_utf8",
+        "fragmented",
+        "buffered",
+        "late_headers",
+        "abort_ignored",
+        "stall_before_headers",
+        "stall_mid_stream",
+        "slow_headers",
+    ];
     let shown =
         |fault: Fault| transcript(&Sim::start(options(vec![fault.into()])).expect("a free port")) != clean;
     let silent: Vec<&str> = Fault::ALL
@@ -404,6 +478,11 @@ fn what_no_server_should_be_asked_is_refused_in_the_right_form() {
         400
     );
     assert_eq!(get(&sim, "/v1/models/sim").status, 404);
+    let capabilities = Features { models_get: true, top_p_zero: true, ..Features::default() };
+    let obliging = Sim::start(Options { capabilities, ..Options::default() }).expect("a free port");
+    assert_eq!(get(&obliging, "/v1/models/sim").json()["id"], "sim");
+    assert_eq!(get(&obliging, "/v1/models/nope").json()["error"]["code"], 404);
+    assert_eq!(post(&obliging, CHAT, &chat(json!({"top_p": 0}))).status, 200);
     for body in ["", "null", "\"x\"", "{\"model\":", "[1]"] {
         let seen = ask(&sim, "POST", CHAT, Some(body));
         assert_eq!(seen.status, 400, "{body}");

@@ -48,14 +48,15 @@ struct Setting {
 
 pub(super) fn answer(server: &Server, asked: &Asked<'_>, body: Map<String, Value>) -> Checked<Reply> {
     let body = if server.options.capabilities.vision { with_images_named(body) } else { body };
-    let body = validate::chat(body)?;
+    let body = validate::chat(talk::lenient(server, body))?;
+    validate::stream_interval(&body)?;
     let talk = Talk::new(server, asked, &body, "chatcmpl")?;
     let setting = setting(&talk)?;
     let choices: Vec<Choice> = (0..talk.choices()).map(|index| choice(&talk, &setting, index)).collect();
     let made: Vec<&Generated> = choices.iter().map(|choice| &choice.made).collect();
     let account = talk.account(setting.prompt.len(), &made, setting.sampling.max_tokens);
     if talk.streams() {
-        let mut events = stream(&talk, &choices, setting.prompt.len());
+        let mut events = stream(&talk, &choices, &setting.prompt);
         talk.close(&mut events, "chat.completion.chunk", &account);
         return Ok(Reply { account, ..Reply::events(events) });
     }
@@ -65,7 +66,7 @@ pub(super) fn answer(server: &Server, asked: &Asked<'_>, body: Map<String, Value
         "id": talk.id, "object": "chat.completion", "created": talk.created, "model": talk.model, "choices": shown,
         "service_tier": null, "system_fingerprint": FINGERPRINT, "usage": talk::full_usage(&account),
         "prompt_logprobs": if wants_prompt { talk::prompt_logprobs(&setting.prompt) } else { Value::Null },
-        "prompt_token_ids": null, "prompt_text": null,
+        "prompt_token_ids": talk.prompt_ids(&setting.prompt), "prompt_text": null,
         "kv_transfer_params": null, "ec_transfer_params": null, "metrics": null,
     });
     Ok(Reply { account, ..Reply::json(200, value) })
@@ -102,7 +103,7 @@ pub(super) fn prompt(body: &Map<String, Value>) -> Checked<String> {
 fn setting(talk: &Talk<'_>) -> Checked<Setting> {
     let (body, options) = (talk.body, &talk.server.options);
     let way = tools::way(body, options.capabilities.tools)?;
-    let prompt = tokenizer::encode(&prompt(body)?);
+    let prompt = validate::truncated(body, tokenizer::encode(&prompt(body)?), options.max_model_len)?;
     let names = ["max_completion_tokens", "max_tokens"];
     let room = validate::room(body, &names, None, prompt.len(), options.max_model_len)?;
     let sampling = validate::sampling(body, room)?;
@@ -203,8 +204,10 @@ fn think(talk: &Talk<'_>, setting: &Setting, index: usize) -> Generated {
 }
 
 fn whole(talk: &Talk<'_>, choice: &Choice, index: usize) -> Value {
+    // Where the bound cut the thought, nothing was said.
+    let only_thought = choice.text.is_empty() && !choice.thought.is_empty();
     let mut message = json!({
-        "role": "assistant", "content": choice.text, "refusal": null, "annotations": null, "audio": null,
+        "role": "assistant", "content": (!only_thought).then_some(choice.text.as_str()), "refusal": null, "annotations": null, "audio": null,
         "function_call": null,
     });
     if !choice.calls.is_empty() {
@@ -214,8 +217,8 @@ fn whole(talk: &Talk<'_>, choice: &Choice, index: usize) -> Value {
     let all = 0..choice.made.steps.len();
     json!({
         "index": index, "message": message, "logprobs": logprobs(talk, &choice.made, all),
-        "finish_reason": choice.finish, "stop_reason": talk::stop_reason(&choice.made), "token_ids": null,
-        "routed_experts": null,
+        "finish_reason": choice.finish, "stop_reason": talk::stop_reason(&choice.made),
+        "token_ids": talk.token_ids(&choice.made.steps), "routed_experts": null,
     })
 }
 
@@ -225,19 +228,21 @@ fn logprobs(talk: &Talk<'_>, made: &Generated, range: std::ops::Range<usize>) ->
         return Value::Null;
     }
     let wanted = validate::int(talk.body, "top_logprobs").and_then(|k| usize::try_from(k).ok()).unwrap_or(0);
-    let entry =
-        |text: &str, logprob: f64| json!({"token": text, "logprob": logprob, "bytes": text.as_bytes()});
+    let entry = |id: Id, text: &str, logprob: f64| {
+        let token = talk.named(text.to_owned(), id);
+        json!({"token": token, "logprob": logprob, "bytes": text.as_bytes()})
+    };
     let texts = talk::raw_texts(&made.steps);
     let content = made.steps.iter().zip(texts).take(range.end).skip(range.start).map(|(step, text)| {
-        let top = step.top.iter().take(wanted).map(|(id, lp)| entry(&tokenizer::decode(&[*id]), *lp));
-        let mut told = entry(&text, step.logprob);
+        let top = step.top.iter().take(wanted).map(|(id, lp)| entry(*id, &tokenizer::decode(&[*id]), *lp));
+        let mut told = entry(step.id, &text, step.logprob);
         told["top_logprobs"] = top.collect();
         told
     });
     json!({"content": content.collect::<Vec<_>>()})
 }
 
-fn stream(talk: &Talk<'_>, choices: &[Choice], prompt_tokens: usize) -> Vec<Event> {
+fn stream(talk: &Talk<'_>, choices: &[Choice], prompt: &[Id]) -> Vec<Event> {
     let chunk = |choice: Value, done: usize| {
         let mut chunk = json!({
             "id": talk.id, "object": "chat.completion.chunk", "created": talk.created, "model": talk.model,
@@ -245,7 +250,7 @@ fn stream(talk: &Talk<'_>, choices: &[Choice], prompt_tokens: usize) -> Vec<Even
         });
         if talk.stream_option("include_usage") && talk.stream_option("continuous_usage_stats") {
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            chunk["usage"] = talk::usage(count(prompt_tokens), count(done));
+            chunk["usage"] = talk::usage(count(prompt.len()), count(done));
             chunk["usage"]["completion_tokens_details"] = Value::Null;
         }
         chunk
@@ -255,20 +260,25 @@ fn stream(talk: &Talk<'_>, choices: &[Choice], prompt_tokens: usize) -> Vec<Even
         let delta = json!({"role": "assistant", "content": ""});
         let mut first =
             chunk(json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": null}), 0);
-        first["prompt_token_ids"] = Value::Null;
+        first["prompt_token_ids"] = talk.prompt_ids(prompt);
         first["prompt_text"] = Value::Null;
         events.push(Event::json(talk.due(0), 0, first));
     }
-    let longest = choices.iter().map(|choice| choice.shown.len()).max().unwrap_or(0);
+    let bursts: Vec<_> = choices.iter().map(|choice| talk.bursts(choice.shown.len())).collect();
+    let longest = bursts.iter().map(Vec::len).max().unwrap_or(0);
     // Tokens that showed nothing travel with the next that does.
     let mut silent = vec![0_u32; choices.len()];
-    for k in 0..longest {
-        for (index, choice) in choices.iter().enumerate().filter(|(_, choice)| k < choice.shown.len()) {
-            silent[index] += 1;
-            let last = k + 1 == choice.shown.len();
-            let told = logprobs(talk, &choice.made, k..k + 1);
-            let mut deltas = choice.shown[k].deltas();
-            if deltas.is_empty() && (last || !told.is_null()) {
+    for nth in 0..longest {
+        for (index, choice) in choices.iter().enumerate() {
+            let Some(burst) = bursts[index].get(nth).filter(|burst| burst.start < choice.shown.len()) else {
+                continue;
+            };
+            silent[index] += u32::try_from(burst.len()).unwrap_or(u32::MAX);
+            let last = burst.end == choice.shown.len();
+            let told = logprobs(talk, &choice.made, burst.clone());
+            let ids = talk.token_ids(choice.made.steps.get(burst.clone()).unwrap_or_default());
+            let mut deltas = Shown::together(&choice.shown[burst.clone()]).deltas();
+            if deltas.is_empty() && (last || !told.is_null() || !ids.is_null()) {
                 deltas.push(json!({}));
             }
             let final_delta = deltas.len();
@@ -282,11 +292,11 @@ fn stream(talk: &Talk<'_>, choices: &[Choice], prompt_tokens: usize) -> Vec<Even
                 if ends {
                     shown["stop_reason"] = talk::stop_reason(&choice.made);
                 }
-                shown["token_ids"] = Value::Null;
+                shown["token_ids"] = if nth == 0 { ids.clone() } else { Value::Null };
                 events.push(Event::json(
-                    talk.due(k),
+                    talk.due(burst.end - 1),
                     std::mem::take(&mut silent[index]),
-                    chunk(shown, k + 1),
+                    chunk(shown, burst.end),
                 ));
             }
         }
@@ -295,6 +305,16 @@ fn stream(talk: &Talk<'_>, choices: &[Choice], prompt_tokens: usize) -> Vec<Even
 }
 
 impl Shown {
+    /// What several tokens show together.
+    fn together(all: &[Shown]) -> Shown {
+        let text = |part: fn(&Shown) -> &str| -> String { all.iter().map(part).collect() };
+        Shown {
+            thought: text(|one| &one.thought),
+            text: text(|one| &one.text),
+            calls: all.iter().flat_map(|one| one.calls.clone()).collect(),
+        }
+    }
+
     /// One delta for each channel that shows something.
     fn deltas(&self) -> Vec<Value> {
         let mut deltas = Vec::new();

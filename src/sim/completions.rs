@@ -19,13 +19,16 @@ struct Choice {
 }
 
 pub(super) fn answer(server: &Server, asked: &Asked<'_>, body: Map<String, Value>) -> Checked<Reply> {
-    let body = validate::completions(body)?;
+    let body = validate::completions(talk::lenient(server, body))?;
+    validate::stream_interval(&body)?;
     let talk = Talk::new(server, asked, &body, "cmpl")?;
     if body.get("suffix").is_some_and(|s| !s.is_null()) && !server.options.capabilities.suffix {
         let message = "suffix is only supported for models with FIM completion rendering".to_owned();
         return Err(Refusal { param: Some("suffix".to_owned()), ..Refusal::bad(message) });
     }
-    let prompts = prompts(&body)?;
+    let limit = server.options.max_model_len;
+    let prompts = prompts(&body)?.into_iter().map(|prompt| validate::truncated(&body, prompt, limit));
+    let prompts = prompts.collect::<Checked<Vec<_>>>()?;
     let echo = validate::flag(&body, "echo");
     let mut choices = Vec::new();
     let mut longest = 0;
@@ -96,45 +99,47 @@ fn whole(talk: &Talk<'_>, choice: &Choice, index: usize, echo: bool) -> Value {
     let Choice { prompt, made } = choice;
     let before = if echo { tokenizer::decode(prompt) } else { String::new() };
     let mut told = Told::new(talk, prompt, echo);
-    told.steps(made, 0..made.steps.len());
+    told.steps(talk, made, 0..made.steps.len());
     let wants_prompt = validate::int(talk.body, "prompt_logprobs").is_some();
     json!({
         "index": index, "text": before + &made.text, "logprobs": told.take(), "finish_reason": made.finish,
-        "stop_reason": talk::stop_reason(made), "token_ids": null,
+        "stop_reason": talk::stop_reason(made), "token_ids": talk.token_ids(&made.steps),
         "prompt_logprobs": if wants_prompt { talk::prompt_logprobs(prompt) } else { Value::Null },
-        "prompt_token_ids": null, "routed_experts": null,
+        "prompt_token_ids": talk.prompt_ids(prompt), "routed_experts": null,
     })
 }
 
 fn stream(talk: &Talk<'_>, choices: &[Choice], echo: bool) -> Vec<Event> {
     let mut events = Vec::new();
     let mut told: Vec<Told> = choices.iter().map(|choice| Told::new(talk, &choice.prompt, echo)).collect();
-    let longest = choices.iter().map(|choice| choice.made.steps.len()).max().unwrap_or(0).max(1);
-    for k in 0..longest {
+    let bursts: Vec<_> = choices.iter().map(|choice| talk.bursts(choice.made.steps.len())).collect();
+    let longest = bursts.iter().map(Vec::len).max().unwrap_or(0);
+    for nth in 0..longest {
         for (index, choice) in choices.iter().enumerate() {
+            let Some(burst) = bursts[index].get(nth) else { continue };
             let made = &choice.made;
-            let last = k + 1 >= made.steps.len().max(1);
-            if k > 0 && k >= made.steps.len() {
-                continue;
-            }
-            let step = made.steps.get(k);
-            let mut text = if echo && k == 0 { tokenizer::decode(&choice.prompt) } else { String::new() };
-            text += step.map_or("", |step| step.delta.as_str());
-            told[index].steps(made, k..(k + usize::from(step.is_some())));
+            let last = burst.end == made.steps.len();
+            // Of an answer without a token there is one event all the same.
+            let steps = made.steps.get(burst.clone()).unwrap_or_default();
+            let mut text = if echo && nth == 0 { tokenizer::decode(&choice.prompt) } else { String::new() };
+            text.extend(steps.iter().map(|step| step.delta.as_str()));
+            told[index].steps(talk, made, burst.clone());
             let mut chunk = json!({
                 "id": talk.id, "object": OBJECT, "created": talk.created, "model": talk.model,
                 "choices": [{
                     "index": index, "text": text, "logprobs": told[index].take(),
                     "finish_reason": last.then_some(made.finish),
                     "stop_reason": if last { talk::stop_reason(made) } else { Value::Null },
-                    "prompt_token_ids": null, "token_ids": null,
+                    "prompt_token_ids": if nth == 0 { talk.prompt_ids(&choice.prompt) } else { Value::Null },
+                    "token_ids": talk.token_ids(steps),
                 }],
             });
             if talk.stream_option("include_usage") && talk.stream_option("continuous_usage_stats") {
-                let done = u32::try_from(k + usize::from(step.is_some())).unwrap_or(u32::MAX);
+                let done = u32::try_from(burst.end).unwrap_or(u32::MAX);
                 chunk["usage"] = talk::usage(u32::try_from(choice.prompt.len()).unwrap_or(u32::MAX), done);
             }
-            events.push(Event::json(talk.due(k), u32::from(step.is_some()), chunk));
+            let carried = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+            events.push(Event::json(talk.due(burst.end.saturating_sub(1)), carried, chunk));
         }
     }
     events
@@ -178,15 +183,16 @@ impl Told {
         self.top.push(top);
     }
 
-    fn steps(&mut self, made: &Generated, range: std::ops::Range<usize>) {
+    fn steps(&mut self, talk: &Talk<'_>, made: &Generated, range: std::ops::Range<usize>) {
         let Some(wanted) = self.wanted else { return };
         for (step, text) in
             made.steps.iter().zip(talk::raw_texts(&made.steps)).take(range.end).skip(range.start)
         {
+            let text = talk.named(text, step.id);
             let mut top = Map::new();
             top.insert(text.clone(), json!(step.logprob));
             for (id, logprob) in step.top.iter().take(wanted) {
-                top.entry(tokenizer::decode(&[*id])).or_insert(json!(logprob));
+                top.entry(talk.named(tokenizer::decode(&[*id]), *id)).or_insert(json!(logprob));
             }
             self.push(&text, json!(step.logprob), Value::Object(top));
         }

@@ -50,6 +50,8 @@ faults! {
     CutStream(After) = "cut_stream", "the connection is closed in the middle of the body";
     EndEarly(After) = "end_early", "the body ends properly, but before finish_reason and [DONE]";
     Buffered = "buffered", "a stream that comes all at once, at its end";
+    LateHeaders = "late_headers", "a stream whose head waits for its last event";
+    AbortIgnored = "abort_ignored", "a request whose client has gone is never given up";
     // The bytes.
     TornUtf8 = "torn_utf8", "a character is split over two writes, which is legal";
     Fragmented = "fragmented", "every byte is a write of its own, which is legal";

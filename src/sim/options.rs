@@ -91,6 +91,10 @@ pub struct Features {
     pub embeddings: bool,
     /// `image_url` parts in messages.
     pub vision: bool,
+    /// `top_p: 0`, which vLLM refuses and other engines take.
+    pub top_p_zero: bool,
+    /// `/v1/models/{id}`, which vLLM lacks and other engines have.
+    pub models_get: bool,
 }
 
 impl Default for Features {
@@ -105,14 +109,27 @@ impl Default for Features {
             metrics: true,
             embeddings: false,
             vision: false,
+            top_p_zero: false,
+            models_get: false,
         }
     }
 }
 
 impl Features {
     /// The names as they stand on a command line and in a scenario.
-    pub const NAMES: [&'static str; 9] =
-        ["tools", "guided", "reasoning", "logprobs", "suffix", "tokenize", "metrics", "embeddings", "vision"];
+    pub const NAMES: [&'static str; 11] = [
+        "tools",
+        "guided",
+        "reasoning",
+        "logprobs",
+        "suffix",
+        "tokenize",
+        "metrics",
+        "embeddings",
+        "vision",
+        "top_p_zero",
+        "models_get",
+    ];
 
     /// Switches one on or off by its name; `false` if there is no such name.
     pub fn set(&mut self, name: &str, on: bool) -> bool {
@@ -126,6 +143,8 @@ impl Features {
             "metrics" => &mut self.metrics,
             "embeddings" => &mut self.embeddings,
             "vision" => &mut self.vision,
+            "top_p_zero" => &mut self.top_p_zero,
+            "models_get" => &mut self.models_get,
             _ => return false,
         };
         *slot = on;

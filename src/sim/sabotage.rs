@@ -68,8 +68,13 @@ pub(super) fn on_reply(fault: &Fault, streams: bool, reply: &mut Reply) {
 
 /// When and how the bytes go out.
 fn delivery(fault: &Fault, reply: &mut Reply) {
+    let last = match &reply.body {
+        Body::Events(events) => events.last().map_or(Duration::ZERO, |event| event.due),
+        Body::Whole(_) | Body::Empty => Duration::ZERO,
+    };
     let delivery = &mut reply.delivery;
     match fault {
+        Fault::LateHeaders => delivery.before_head = last,
         Fault::StallBeforeHeaders(stall) => delivery.before_head = Duration::from_millis(stall.ms),
         Fault::SlowHeaders(stall) => delivery.head_over = Duration::from_millis(stall.ms),
         Fault::ResetBeforeHeaders => {
@@ -135,7 +140,7 @@ fn frame(fault: &Fault, events: &mut Vec<Event>) {
         Fault::DoneTwice => events.extend(events.last().cloned()),
         Fault::MissingUsage => events.retain(|event| !usage(event)),
         Fault::EndEarly(After { after }) => events.truncate(*after),
-        Fault::Buffered => {
+        Fault::Buffered | Fault::LateHeaders => {
             let last = events.last().map_or(Duration::ZERO, |event| event.due);
             events.iter_mut().for_each(|event| event.due = last);
         }

@@ -302,7 +302,10 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.record.end(How::Gone);
-        let how = self.record.snapshot().how;
-        self.settle(how);
+        let Sent { how, fault, .. } = self.record.snapshot();
+        let forgotten = how == How::Gone && fault.as_deref() == Some(Fault::AbortIgnored.name());
+        if !forgotten {
+            self.settle(how);
+        }
     }
 }

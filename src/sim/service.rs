@@ -3,6 +3,7 @@
 //!
 //! 路由表与不涉及生成的接口。
 
+use super::options::Options;
 use super::reply::Reply;
 use super::server::{Asked, Server};
 use super::tokenizer::{self, Id};
@@ -72,6 +73,10 @@ pub(super) fn answer(server: &Server, asked: &Asked<'_>) -> Reply {
     if let Some(id) = stored {
         return responses::not_stored(id).reply();
     }
+    let one = asked.path.strip_prefix("/v1/models/").filter(|_| asked.method == "GET" && features.models_get);
+    if let Some(id) = one {
+        return model(&server.options, id).unwrap_or_else(|refusal| refusal.reply());
+    }
     let Some((path, methods, route)) = found else { return Reply::detail(404, "Not Found") };
     if !methods.contains(&asked.method) {
         let mut reply = Reply::detail(405, "Method Not Allowed");
@@ -115,17 +120,28 @@ fn body(asked: &Asked<'_>) -> Checked<Map<String, Value>> {
 }
 
 fn models(model: &str, max_model_len: u32) -> Reply {
+    Reply::json(200, json!({"object": "list", "data": [card(model, max_model_len)]}))
+}
+
+/// One of them.
+fn model(options: &Options, id: &str) -> Checked<Reply> {
+    if id != options.model {
+        return Err(Refusal::not_found(id, &options.model));
+    }
+    Ok(Reply::json(200, card(id, options.max_model_len)))
+}
+
+fn card(model: &str, max_model_len: u32) -> Value {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let permission = json!({
         "id": "modelperm-0000000000000001", "object": "model_permission", "created": created,
         "allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true, "allow_search_indices": false,
         "allow_view": true, "allow_fine_tuning": false, "organization": "*", "group": null, "is_blocking": false,
     });
-    let card = json!({
+    json!({
         "id": model, "object": "model", "created": created, "owned_by": "vllm", "root": model, "parent": null,
         "max_model_len": max_model_len, "permission": [permission],
-    });
-    Reply::json(200, json!({"object": "list", "data": [card]}))
+    })
 }
 
 fn served(server: &Server, body: &Map<String, Value>) -> Checked<()> {

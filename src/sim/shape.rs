@@ -126,6 +126,16 @@ const COMMON: &[(&str, Kind)] = &[
     ("prompt_logprobs", Kind::Int),
     ("skip_special_tokens", Kind::Bool),
     ("user", Kind::Text),
+    ("stream_interval", Kind::Int),
+    ("truncate_prompt_tokens", Kind::Int),
+    ("return_token_ids", Kind::Bool),
+    ("return_tokens_as_token_ids", Kind::Bool),
+    ("use_beam_search", Kind::Bool),
+    ("length_penalty", Kind::Float),
+    ("priority", Kind::Int),
+    ("request_id", Kind::Text),
+    ("cache_salt", Kind::Text),
+    ("logprob_token_ids", Kind::Ints),
 ];
 
 const CHAT: &[(&str, Kind)] = &[
@@ -140,6 +150,8 @@ const CHAT: &[(&str, Kind)] = &[
     ("chat_template_kwargs", Kind::Dict),
     ("add_generation_prompt", Kind::Bool),
     ("continue_final_message", Kind::Bool),
+    ("thinking_token_budget", Kind::Int),
+    ("documents", Kind::List),
 ];
 
 const COMPLETIONS: &[(&str, Kind)] = &[("logprobs", Kind::Int), ("suffix", Kind::Text)];

@@ -12,6 +12,7 @@ use super::text::{self, Generated, Plan, Sampling, Step, Stopped};
 use super::tokenizer::{self, EOS, Id};
 use super::validate::{self, Checked, Refusal};
 use serde_json::{Map, Value, json};
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The build that answers, where a real server names its own.
@@ -56,6 +57,32 @@ impl<'a> Talk<'a> {
 
     pub(super) fn choices(&self) -> usize {
         validate::int(self.body, "n").and_then(|n| usize::try_from(n).ok()).unwrap_or(1)
+    }
+
+    /// Which tokens of `count` travel together in a stream: the first alone, then as many as were asked for.
+    pub(super) fn bursts(&self, count: usize) -> Vec<Range<usize>> {
+        let interval = validate::stream_interval(self.body).unwrap_or(1);
+        let starts = std::iter::once(0).chain((1..count).step_by(interval));
+        starts.map(|from| from..count.min(if from == 0 { 1 } else { from + interval })).collect()
+    }
+
+    /// The ids of these tokens, where they are asked for.
+    pub(super) fn token_ids(&self, steps: &[Step]) -> Value {
+        if validate::flag(self.body, "return_token_ids") {
+            steps.iter().map(|step| json!(step.id)).collect()
+        } else {
+            Value::Null
+        }
+    }
+
+    /// The ids of the prompt, where they are asked for.
+    pub(super) fn prompt_ids(&self, prompt: &[Id]) -> Value {
+        if validate::flag(self.body, "return_token_ids") { json!(prompt) } else { Value::Null }
+    }
+
+    /// A token as log-probabilities name it: by its text, or by its id where that is asked for.
+    pub(super) fn named(&self, text: String, id: Id) -> String {
+        if validate::flag(self.body, "return_tokens_as_token_ids") { format!("token_id:{id}") } else { text }
     }
 
     /// `stream_options.NAME`.
@@ -133,6 +160,14 @@ impl<'a> Talk<'a> {
         }
         events.push(Event { due, tokens: 0, data: Data::Done });
     }
+}
+
+/// The body, with `top_p: 0` read as the least value, where the server takes it.
+pub(super) fn lenient(server: &Server, mut body: Map<String, Value>) -> Map<String, Value> {
+    if server.options.capabilities.top_p_zero && body.get("top_p").and_then(Value::as_f64) == Some(0.0) {
+        body.insert("top_p".to_owned(), json!(f64::MIN_POSITIVE));
+    }
+    body
 }
 
 /// The model repeats what it is told to: cases of stop texts know by that what comes.

@@ -65,6 +65,7 @@ impl Refusal {
 pub(super) fn chat(body: Map<String, Value>) -> Checked<Map<String, Value>> {
     let body = shape::chat(body)?;
     before_engine(&body)?;
+    template(&body)?;
     tools(&body)?;
     let logprobs = body.get("logprobs").and_then(Value::as_bool).unwrap_or(false);
     match int(&body, "top_logprobs") {
@@ -137,6 +138,20 @@ fn before_engine(body: &Map<String, Value>) -> Checked<()> {
         if ways.get("choice").and_then(Value::as_array).is_some_and(Vec::is_empty) {
             return Err(Refusal::bad("Choice '[]' cannot be empty"));
         }
+    }
+    Ok(())
+}
+
+/// What would change the template, which only a trusted client may.
+fn template(body: &Map<String, Value>) -> Checked<()> {
+    if body.get("chat_template").is_some_and(|template| !template.is_null()) {
+        return Err(Refusal::bad(
+            "Chat template is passed with request, but --trust-request-chat-template is not set. Refused request \
+             with untrusted chat template.",
+        ));
+    }
+    if body.get("chat_template_kwargs").is_some_and(|kwargs| kwargs.get("messages").is_some()) {
+        return Err(Refusal::bad("apply_chat_template() got multiple values for argument 'messages'"));
     }
     Ok(())
 }
@@ -312,6 +327,28 @@ pub(super) fn room(
     }
 }
 
+/// The end of the prompt, where only so many tokens of it are to count; −1 is as many as the context holds.
+pub(super) fn truncated(body: &Map<String, Value>, prompt: Vec<Id>, limit: u32) -> Checked<Vec<Id>> {
+    let most = match int(body, "truncate_prompt_tokens") {
+        None => return Ok(prompt),
+        Some(-1) => limit as usize,
+        Some(n) => usize::try_from(n).ok().filter(|most| *most > 0).ok_or_else(|| {
+            let message = format!("truncate_prompt_tokens must be -1 or at least 1, got {n}.");
+            Refusal::value("truncate_prompt_tokens", &n.to_string(), &message)
+        })?,
+    };
+    Ok(prompt[prompt.len().saturating_sub(most)..].to_vec())
+}
+
+/// How many tokens travel together in a stream.
+pub(super) fn stream_interval(body: &Map<String, Value>) -> Checked<usize> {
+    let asked = int(body, "stream_interval").unwrap_or(1);
+    usize::try_from(asked).ok().filter(|interval| *interval > 0).ok_or_else(|| {
+        let message = format!("stream_interval must be at least 1, got {asked}.");
+        Refusal::value("stream_interval", &asked.to_string(), &message)
+    })
+}
+
 fn logit_bias(body: &Map<String, Value>) -> Checked<Vec<(Id, f64)>> {
     let mut bias = Vec::new();
     let mut beyond = Vec::new();
@@ -385,7 +422,12 @@ mod tests {
 
     fn refused(body: Value) -> Refusal {
         let body = body.as_object().expect("an object").clone();
-        chat(body).and_then(|body| sampling(&body, 16)).expect_err("must be refused")
+        let checked = chat(body).and_then(|body| {
+            stream_interval(&body)?;
+            truncated(&body, Vec::new(), 100)?;
+            sampling(&body, 16)
+        });
+        checked.expect_err("must be refused")
     }
 
     fn with(key: &str, value: Value) -> Value {
@@ -454,6 +496,9 @@ mod tests {
             ("tools", json!([])),
             ("tool_choice", json!("any")),
             ("reasoning_effort", json!("bogus")),
+            ("stream_interval", json!(0)),
+            ("truncate_prompt_tokens", json!(0)),
+            ("truncate_prompt_tokens", json!(-2)),
             ("messages", json!("hi")),
             ("messages", json!([1])),
             ("messages", json!([{"content": "hi"}])),
