@@ -55,6 +55,8 @@ impl ApiError {
                 .then(|| found.into_error(Some(ErrorShape::Disguised), status));
         }
         let found = json.and_then(|json| fields(json).or_else(|| bare(json)));
+        // `{}` says nothing, though it is a text of two characters.
+        let text = if json.is_some_and(is_nothing) { "" } else { text };
         Some(found.unwrap_or_else(|| Found::text(text)).into_error(None, status))
     }
 
@@ -100,6 +102,15 @@ impl Found {
         let status = if http >= 400 { Some(http) } else { self.code.as_ref().and_then(as_status) };
         let Self { code, kind, param, message, .. } = self;
         ApiError { shape: shape.unwrap_or(self.shape), status, code, kind, param, message }
+    }
+}
+
+fn is_nothing(json: &Value) -> bool {
+    match json {
+        Value::Null => true,
+        Value::Object(object) => object.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -194,6 +205,7 @@ mod tests {
             (json!({"error": "Unauthorized"}), ErrorShape::Tgi, "Unauthorized"),
             (json!({"type": "error", "error": {"type": "x", "message": "no"}}), ErrorShape::Anthropic, "no"),
             (json!([1, 2]), ErrorShape::Text, "[1,2]"),
+            (json!({}), ErrorShape::Text, ""),
             (json!({"error": null}), ErrorShape::Text, r#"{"error":null}"#),
         ] {
             let error = read(422, body.clone());

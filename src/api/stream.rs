@@ -51,6 +51,8 @@ pub struct StreamFacts {
     pub malformed: u64,
     /// How many comments there were: keep-alives.
     pub comments: u64,
+    /// How many lines are no field that an event can have.
+    pub foreign_lines: u64,
     /// How many bytes followed the last event that was closed.
     pub trailing_bytes: u64,
     /// In how many pieces the body was read.
@@ -95,6 +97,7 @@ impl Stream {
             done_last,
             malformed: events.iter().filter(|event| event.json.is_none()).count() as u64,
             comments: end.comments.len() as u64,
+            foreign_lines: end.foreign_lines,
             trailing_bytes: end.trailing_bytes,
             chunks: attempt.chunks.len() as u64,
         };

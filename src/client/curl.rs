@@ -10,6 +10,18 @@ use super::{Request, Route};
 /// A `curl` command that sends `request` again, for a POSIX shell in which `BASE_URL` (ending in `/v1`) and
 /// `API_KEY` are set. It holds no address and no key of ours.
 pub fn curl_line(request: &Request) -> String {
+    let (mut line, (feed, argument)) = (head(request), request.body.as_deref().map(data).unwrap_or_default());
+    line.push_str(&argument);
+    feed + &line
+}
+
+/// The same for a body that lies in `file`, because no command line holds it.
+pub fn curl_line_from(request: &Request, file: &str) -> String {
+    format!("{} --data-binary {}", head(request), quoted(&format!("@{file}")))
+}
+
+/// All but the body.
+fn head(request: &Request) -> String {
     let mut line = String::from("curl -sS");
     if is_stream(request) {
         line.push_str(" -N");
@@ -23,20 +35,21 @@ pub fn curl_line(request: &Request) -> String {
     if !has(request, "authorization") {
         line.push_str(r#" -H "Authorization: Bearer $API_KEY""#);
     }
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter().filter(|(name, value)| !is_no_key(name, value)) {
         // `Name;` is how curl sends a header without a value.
         let text = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
         let shown = if is_secret(name) { format!("\"{name}: $API_KEY\"") } else { quoted(&text) };
         let _ = write!(line, " -H {shown}");
     }
-    if let Some(body) = &request.body {
-        if !has(request, "content-type") {
-            line.push_str(" -H 'Content-Type: application/json'");
-        }
-        let (feed, argument) = data(body);
-        return feed + &line + &argument;
+    if request.body.is_some() && !has(request, "content-type") {
+        line.push_str(" -H 'Content-Type: application/json'");
     }
     line
+}
+
+/// Whether the header says that no key is to be sent.
+fn is_no_key(name: &str, value: &str) -> bool {
+    name.eq_ignore_ascii_case("authorization") && value.is_empty()
 }
 
 fn is_stream(request: &Request) -> bool {
@@ -114,6 +127,20 @@ mod tests {
         assert_eq!(
             curl_line(&request),
             r#"curl -sS -X PUT "$BASE_URL"/chat/completions -H "Authorization: Bearer $API_KEY" -H 'content-type: text/plain' -H "x-api-key: $API_KEY" --data-raw '{}'"#
+        );
+    }
+
+    #[test]
+    fn a_request_without_a_key_is_repeated_without_one_and_a_large_body_is_read_from_its_file() {
+        let mut request = chat("{}");
+        request.headers = vec![("authorization".into(), String::new())];
+        assert_eq!(
+            curl_line(&request),
+            r#"curl -sS "$BASE_URL"/chat/completions -H 'Content-Type: application/json' --data-raw '{}'"#
+        );
+        assert_eq!(
+            curl_line_from(&request, "trials/a.b/main.body"),
+            r#"curl -sS "$BASE_URL"/chat/completions -H 'Content-Type: application/json' --data-binary @trials/a.b/main.body"#
         );
     }
 

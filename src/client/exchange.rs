@@ -47,7 +47,8 @@ pub struct Request {
     pub method: String,
     /// Where to.
     pub route: Route,
-    /// Headers beside the authorisation, which the client adds, and which one here of the same name replaces.
+    /// Headers beside the authorisation, which the client adds, and which one here of the same name replaces; where
+    /// that one is empty, no key is sent at all. `transfer-encoding: chunked` sends the body in chunks, its length untold.
     pub headers: Vec<(String, String)>,
     /// The body, where there is one; `content-type: application/json` is added where no header says otherwise.
     pub body: Option<Bytes>,
@@ -128,6 +129,9 @@ pub enum Fault {
     /// We stopped it.
     #[error("cancelled")]
     Cancelled,
+    /// We went away in the middle of the body, and meant to.
+    #[error("the client went away in the middle, as it was told to")]
+    Left,
     /// It was never sent: no HTTP can be made of this request.
     #[error("the request cannot be sent: {message}")]
     Unsendable {

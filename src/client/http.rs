@@ -4,11 +4,12 @@
 //!
 //! 基于 reqwest 的传输层。
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures_util::stream;
 use reqwest::{
     Method, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -91,7 +92,14 @@ impl Http {
         let url = Url::parse(&address.url(&request.route))
             .map_err(|error| unsendable(format!("path `{}`: {error}", request.route.path())))?;
         let mut headers = HeaderMap::new();
+        let mut in_chunks = false;
         for (name, value) in &request.headers {
+            // The transport writes this one itself, where it does not know how long the body is.
+            if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str()) && value.eq_ignore_ascii_case("chunked")
+            {
+                in_chunks = true;
+                continue;
+            }
             let key = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| unsendable(format!("`{}` is no header name", name.escape_debug())))?;
             // The value is not shown: it may be a secret.
@@ -106,9 +114,15 @@ impl Http {
         if request.body.is_some() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
+        if headers.get(AUTHORIZATION).is_some_and(|value| value.is_empty()) {
+            headers.remove(AUTHORIZATION);
+        }
         let mut outgoing = reqwest::Request::new(method, url);
         *outgoing.headers_mut() = headers;
-        *outgoing.body_mut() = request.body.clone().map(reqwest::Body::from);
+        *outgoing.body_mut() = request.body.clone().map(|body| match in_chunks {
+            true => reqwest::Body::wrap_stream(stream::iter([Ok::<_, Infallible>(body)])),
+            false => reqwest::Body::from(body),
+        });
         Ok(outgoing)
     }
 }

@@ -23,7 +23,7 @@ mod wire_tests;
 use std::sync::Arc;
 
 pub use address::ClientError;
-pub use curl::curl_line;
+pub use curl::{curl_line, curl_line_from};
 pub use exchange::{Attempt, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
 pub use limits::Limits;
 pub use retry::Retry;
@@ -157,6 +157,42 @@ impl Client {
             }
         }
         Exchange { request: request.clone(), attempts }
+    }
+
+    /// Sends `request` once and goes away as soon as `enough` says so of a piece of the body, as a user does who loses
+    /// interest: the attempt ends with [`Fault::Left`]. Where it never says so this is [`Client::exchange`] without
+    /// a second try.
+    pub async fn leave(
+        &self,
+        request: &Request,
+        limits: &Limits,
+        cancel: &CancellationToken,
+        mut enough: impl FnMut(Stamp, &[u8]) -> bool + Send,
+    ) -> Exchange {
+        let gone = cancel.child_token();
+        let mut attempt = Attempt::begin();
+        let mut left = false;
+        let hear = |event: Event<'_>| {
+            let piece = match &event {
+                Event::Bytes(at, bytes) => Some((*at, *bytes)),
+                _ => None,
+            };
+            // What was on its way already is not looked at any more.
+            if !(left && piece.is_some()) {
+                attempt.take(event);
+            }
+            if let Some((at, bytes)) = piece.filter(|_| !left)
+                && enough(at, bytes)
+            {
+                left = true;
+                gone.cancel();
+            }
+        };
+        self.perform(request, limits, &gone, hear).await;
+        if left {
+            attempt.end = End::Broken(Fault::Left);
+        }
+        Exchange { request: request.clone(), attempts: vec![attempt] }
     }
 
     async fn attempt(

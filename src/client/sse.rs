@@ -76,6 +76,8 @@ pub struct SseEnd {
     pub trailing_bytes: u64,
     /// All comments, in order.
     pub comments: Vec<Comment>,
+    /// How many lines are no field that an event can have; a browser passes over them.
+    pub foreign_lines: u64,
     /// Why the rest was not read.
     pub fault: Option<SseFault>,
 }
@@ -197,6 +199,7 @@ impl SseReader {
             self.end.comments.push(Comment { at, text });
             return None;
         }
+        self.end.foreign_lines += u64::from(is_foreign(&line));
         self.end.trailing_bytes =
             if line.is_empty() { 0 } else { self.end.trailing_bytes + line.len() as u64 };
         match self.parser.line(line) {
@@ -211,6 +214,12 @@ impl SseReader {
 
 fn is_comment(line: &[u8]) -> bool {
     line.first() == Some(&b':')
+}
+
+/// Whether a line that is no comment is neither blank nor one of the four fields of an event.
+fn is_foreign(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    !line.is_empty() && ![&b"data"[..], b"event", b"id", b"retry"].contains(&name)
 }
 
 fn stamped(at: Stamp, event: eventsource_stream::Event) -> SseEvent {

@@ -409,3 +409,36 @@ fn a_file_that_is_no_recording_is_named() {
     let error = Recordings::open(dir, Pace::AtOnce).err().expect("an error").to_string();
     assert!(error.starts_with(&format!("{dir}/odd.json is no recording: ")), "{error}");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_nothing_more_and_its_connection_ends() {
+    let script = vec![Step::Read, write(STREAM), chunk("data: 1\n\n"), chunk("data: 2\n\n"), Step::Stall];
+    let server = Server::start(vec![script]).await;
+    let client = Client::new(&server.base_url, None).expect("a client");
+    let mut heard = 0;
+    let enough = |_: Stamp, bytes: &[u8]| {
+        heard += bytes.len();
+        heard >= 9
+    };
+    let exchange = client.leave(&ask(), &short(), &CancellationToken::new(), enough).await;
+    let attempt = exchange.last();
+    assert_eq!((attempt.status, &attempt.end), (Some(200), &End::Broken(Fault::Left)));
+    assert!(attempt.body().starts_with(b"data: 1\n\n"));
+    let never = client.leave(&ask(), &short(), &CancellationToken::new(), |_, _| false).await;
+    assert!(matches!(never.last().end, End::Broken(Fault::Transport { .. })), "{:?}", never.last().end);
+}
+
+#[tokio::test]
+async fn an_empty_key_is_not_sent_and_a_body_in_chunks_tells_no_length() {
+    let server = Server::answering(&answer("200 OK", "", "{}")).await;
+    let key = secrecy::SecretString::from("k3y".to_owned());
+    let client = Client::new(&server.base_url, Some(key)).expect("a client");
+    let mut request = ask();
+    request.headers =
+        vec![("authorization".into(), String::new()), ("transfer-encoding".into(), "chunked".into())];
+    let exchange = client.exchange(&request, &short(), &Retry::none(), &CancellationToken::new()).await;
+    assert_eq!(exchange.last().status, Some(200));
+    let sent = server.requests().remove(0).to_lowercase();
+    assert!(!sent.contains("authorization") && !sent.contains("content-length"), "{sent}");
+    assert!(sent.contains("\r\ntransfer-encoding: chunked\r\n"), "{sent}");
+}

@@ -64,9 +64,11 @@ fn meant(arguments: &Value) -> Value {
 /// One break for each part that differs, named by its path.
 fn differences(plain: &Value, stream: &Value, at: &str, found: &mut Vec<Broken>) {
     match (plain, stream) {
-        (Value::Object(one), Value::Object(_)) => {
-            one.iter()
-                .for_each(|(key, value)| differences(value, &stream[key], &format!("{at}.{key}"), found));
+        (Value::Object(one), Value::Object(other)) => {
+            let more = other.keys().filter(|key| !one.contains_key(*key));
+            for key in one.keys().chain(more) {
+                differences(&plain[key], &stream[key], &format!("{at}.{key}"), found);
+            }
         }
         (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
             let both = one.iter().zip(other).enumerate();
@@ -186,6 +188,77 @@ fn broken(pointer: &str, kind: &'static str, expected: String, actual: String) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::{Attempt, End, Exchange, Request, Route, Stamp};
+
+    /// A leg whose subject is this.
+    fn leg(name: &str, status: u16, said: &Value) -> Leg {
+        let attempt = Attempt {
+            begun: Stamp(0),
+            sent: None,
+            headers_at: None,
+            status: Some(status),
+            headers: Vec::new(),
+            chunks: Vec::new(),
+            end: End::Complete,
+            ended: Stamp(0),
+        };
+        let request = Request::get(Route::Root("/".to_owned()));
+        let mut leg = Leg::new(name, Exchange { request, attempts: vec![attempt] }, None);
+        leg.subject["final"] = said.clone();
+        leg
+    }
+
+    fn said(content: &str, tokens: u64) -> Value {
+        let choice = json!({"content": content, "finish_reason": "stop", "tool_calls": [{"name": "w", "arguments": "{}"}]});
+        json!({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens}})
+    }
+
+    /// What is told of each way in which requests of one case can differ, or not differ.
+    #[test]
+    fn what_differs_between_requests_is_told_in_one_line_with_its_pointer() {
+        let (hello, bye) = (said("Hello", 2), said("Bye", 2));
+        let calls = {
+            let mut other = said("Hello", 2);
+            other["choices"][0]["tool_calls"][0]["arguments"] = json!("{\"city\": 5}");
+            other
+        };
+        let twins = [
+            (200, &bye),
+            (200, &said("Hello", 4)),
+            (200, &calls),
+            (200, &json!({"choices": []})),
+            (400, &hello),
+        ];
+        let mut told = String::new();
+        for (status, streamed) in twins {
+            tell(
+                &mut told,
+                "twin: stream",
+                &twin(&leg("main", 200, &hello), &leg("stream", status, streamed)),
+            );
+        }
+        let legs = [leg("main", 200, &hello), leg("repeat_2", 200, &bye), leg("repeat_3", 200, &hello)];
+        let same = [leg("main", 200, &hello), leg("repeat_2", 200, &hello)];
+        let content = "final.choices.0.content";
+        for (spec, legs) in [
+            (json!({"times": 3, "same": [content]}), legs.as_slice()),
+            (json!({"times": 2, "differ": [content]}), same.as_slice()),
+            (json!({"times": 3, "distinct": {content: {"min": 3}}}), legs.as_slice()),
+            (json!({"times": 3, "similar": {content: 0.9}}), legs.as_slice()),
+            (json!({"times": 2, "same": ["final.gone"]}), same.as_slice()),
+        ] {
+            let read: Repeat = serde_json::from_value(spec.clone()).unwrap();
+            tell(&mut told, &spec.to_string(), &repeat(&read, legs));
+        }
+        snapbox::assert_data_eq!(told, snapbox::file!["compare.txt"]);
+    }
+
+    fn tell(told: &mut String, spec: &str, broken: &[Broken]) {
+        assert!(!broken.is_empty(), "{spec} holds");
+        let lines =
+            broken.iter().map(|one| format!("  {} [{}] {}\n", one.pointer, one.layer.name(), one.summary()));
+        *told += &format!("{spec}\n{}", lines.collect::<String>());
+    }
 
     #[test]
     fn arguments_are_the_same_if_they_mean_the_same() {

@@ -16,10 +16,14 @@ use super::{
     expect::{Broken, excerpt},
     leg::Leg,
 };
-use crate::client::{Attempt, End, Stamp, curl_line};
+use crate::client::{Attempt, End, Stamp, curl_line, curl_line_from};
 
 /// How many characters of an answer a reason shows.
 const EXCERPT: usize = 1_200;
+/// The role of a file that holds nothing but a request's body.
+pub(super) const BODY: &str = "body";
+/// A longer body makes a command line that nobody reads, and one of 128 KiB one that no system takes.
+const LINE: usize = 16 << 10;
 
 /// One reason for each break; the first one also shows the legs.
 pub(super) fn reasons(
@@ -31,7 +35,7 @@ pub(super) fn reasons(
     let told = broken.iter().enumerate().map(|(index, one)| {
         let mut detail = expectation(one, origin);
         if index == 0 {
-            legs.iter().for_each(|leg| detail.push_str(&told_leg(leg)));
+            legs.iter().for_each(|leg| detail.push_str(&told_leg(leg, artifacts)));
             artifacts.iter().for_each(|artifact| {
                 let _ = writeln!(detail, "saved: {}", artifact.path);
             });
@@ -56,8 +60,24 @@ fn expectation(broken: &Broken, origin: &Origin) -> String {
     text
 }
 
+/// The body of `leg` as a text, where it is too long for a command line.
+pub(super) fn large_body(leg: &Leg) -> Option<&str> {
+    let body = leg.exchange.request.body.as_deref().filter(|body| body.len() > LINE)?;
+    std::str::from_utf8(body).ok()
+}
+
+/// The line that sends the request again: a large body from the file in which it was saved.
+fn again(leg: &Leg, artifacts: &[Artifact]) -> String {
+    let name = format!("/{}.body", leg.name);
+    let file = artifacts.iter().find(|one| one.role == BODY && one.path.as_str().ends_with(&name));
+    match file {
+        Some(file) => curl_line_from(&leg.exchange.request, file.path.as_str()),
+        None => curl_line(&leg.exchange.request),
+    }
+}
+
 /// The answer, and how to ask for it again.
-pub(super) fn told_leg(leg: &Leg) -> String {
+pub(super) fn told_leg(leg: &Leg, artifacts: &[Artifact]) -> String {
     let attempt = leg.exchange.last();
     let status = attempt.status.map_or("no status".to_owned(), |status| format!("status {status}"));
     let id = leg.request_id().map_or(String::new(), |id| format!(", request {id}"));
@@ -69,7 +89,7 @@ pub(super) fn told_leg(leg: &Leg) -> String {
     let text = excerpt(&String::from_utf8_lossy(&body), EXCERPT);
     let indented = text.trim_end().lines().fold(String::new(), |all, line| all + "\n  " + line);
     let shown = if text.is_empty() { "\n  (no body)".to_owned() } else { indented };
-    let curl = curl_line(&leg.exchange.request);
+    let curl = again(leg, artifacts);
     format!("\nanswer ({}: {status}{id}{tries}, {} bytes):{shown}\nagain: {curl}\n", leg.name, body.len())
 }
 

@@ -6,7 +6,10 @@ use super::{
     expect::{Broken, Layer, excerpt},
     leg::Leg,
 };
-use crate::api::{Body, ErrorShape, StreamEnd};
+use crate::{
+    api::{Body, ErrorShape, StreamEnd},
+    client::Fault,
+};
 
 /// The kinds of break that are told here and nowhere else.
 pub const KINDS: &[&str] = &["server-error", "json", "utf8", "error-event", "disguised-error", "truncated"];
@@ -72,7 +75,7 @@ fn error_in_success(leg: &Leg, allowed: bool) -> Option<Broken> {
 }
 
 fn stream_end(leg: &Leg) -> Option<Broken> {
-    let facts = leg.answer.stream.as_ref()?;
+    let facts = leg.answer.stream.as_ref().filter(|_| leg.answer.fault != Some(Fault::Left))?;
     let why = facts.why.clone().unwrap_or_else(|| "it ended early".to_owned());
     match facts.ended {
         StreamEnd::Truncated | StreamEnd::Cut => Some(broken("truncated", "a stream that is whole", why)),

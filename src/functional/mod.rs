@@ -13,6 +13,7 @@ mod compare;
 mod deviation;
 pub mod expect;
 mod explain;
+mod fill;
 pub mod implicit;
 mod leg;
 pub mod path;
@@ -30,6 +31,7 @@ use st_harness::{
 
 pub use self::{
     deviation::{Deviation, Versions},
+    fill::Raw,
     leg::Leg,
     spec::Spec,
 };

@@ -1,31 +1,76 @@
-//! Which requests a case sends, in order: [`plan`]. Must not know what comes back.
+//! Which requests a case sends, in order: [`plan`]. A request is made when its turn comes, for it may need what
+//! earlier ones were answered with. Must not know what comes back.
 //!
 //! 用例的请求计划。
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{
     expect::{Expect, METRICS_LEGS, TOKENIZE},
+    fill::fill,
     spec::{Endpoint, LegSpec, Mode, Spec},
 };
 use crate::client::{Request, Route};
 
 /// The name of the request that `expect` is about.
 pub(super) const MAIN: &str = "main";
+/// How long a leg is asked again where it does not say.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// One request to be.
 pub(super) struct Planned {
     pub(super) name: String,
-    pub(super) request: Request,
-    /// Its body, where that is a JSON object.
-    pub(super) body: Option<Map<String, Value>>,
+    /// Everything but the body.
+    request: Request,
+    content: Content,
+    pub(super) until: Option<Until>,
+}
+
+/// What a leg waits for, and for how long at most.
+#[derive(Clone)]
+pub(super) struct Until {
+    pub(super) holds: Vec<Expect>,
+    pub(super) within: Duration,
+}
+
+enum Content {
+    None,
+    Raw(Bytes),
+    /// With what is still to be filled in.
+    Json(Map<String, Value>),
+}
+
+impl Planned {
+    /// The request, and its body where that is a JSON object. `answers` is the subject so far.
+    ///
+    /// # Errors
+    /// What was to be sent on, and is in no answer.
+    pub(super) fn make(&self, answers: &Value) -> Result<(Request, Option<Map<String, Value>>), String> {
+        let json = match &self.content {
+            Content::Json(body) => Some(fill(body, answers)?),
+            Content::None | Content::Raw(_) => None,
+        };
+        let body = match (&self.content, &json) {
+            (Content::Raw(bytes), _) => Some(bytes.clone()),
+            (_, Some(json)) => serde_json::to_vec(json).ok().map(Bytes::from),
+            (_, None) => None,
+        };
+        Ok((Request { body, ..self.request.clone() }, json))
+    }
 }
 
 /// The requests of `spec`, for a server that serves `model`: counters are read right before and after the main one.
 pub(super) fn plan(spec: &Spec, model: &str) -> Vec<Planned> {
     let body = spec.body(model);
-    let main = |name: &str, body: Option<Map<String, Value>>| planned(spec, name, spec.route(), body);
-    let metrics = |name: &str| planned(spec, name, Endpoint::Metrics.route(), None);
+    let place = Place { spec, model };
+    let main = |name: &str, body: Option<Map<String, Value>>| {
+        let raw = spec.raw.clone().map_or(Content::None, |raw| Content::Raw(raw.0.into()));
+        place.planned(name, spec.route(), body.map_or(raw, Content::Json))
+    };
+    let metrics = |name: &str| place.planned(name, Endpoint::Metrics.route(), Content::None);
     let counted = spec.expect.iter().any(Expect::asks_metrics);
     let [before, after] = METRICS_LEGS;
     let mut plan = Vec::new();
@@ -33,7 +78,8 @@ pub(super) fn plan(spec: &Spec, model: &str) -> Vec<Planned> {
     plan.push(main(MAIN, body.clone()));
     plan.extend(counted.then(|| metrics(after)));
     if spec.expect.iter().any(Expect::asks_tokenize) {
-        plan.push(planned(spec, TOKENIZE, Endpoint::Tokenize.route(), body.as_ref().map(tokenize)));
+        let counts = body.as_ref().map(tokenize).map_or(Content::None, Content::Json);
+        plan.push(place.planned(TOKENIZE, Endpoint::Tokenize.route(), counts));
     }
     if spec.twin.is_some() {
         plan.push(main("stream", body.clone().map(streamed)));
@@ -48,7 +94,7 @@ pub(super) fn plan(spec: &Spec, model: &str) -> Vec<Planned> {
             main(&format!("repeat_{nth}"), body)
         }));
     }
-    plan.extend(spec.legs.iter().flat_map(|legs| &legs.0).map(|(name, leg)| named(spec, name, leg, model)));
+    plan.extend(spec.legs.iter().flat_map(|legs| &legs.0).map(|(name, leg)| place.named(name, leg)));
     plan
 }
 
@@ -67,43 +113,56 @@ fn tokenize(body: &Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-fn named(spec: &Spec, name: &str, leg: &LegSpec, model: &str) -> Planned {
-    let route: (&str, &str) = match leg.endpoint {
-        Some(endpoint) => endpoint.route(),
-        None => spec.route(),
-    };
-    let own = leg.request.clone().map(|request| {
-        let mut body = Map::from_iter([("model".to_owned(), Value::from(model))]);
-        body.extend(request);
-        body
-    });
-    let body = own.or_else(|| spec.body(model)).filter(|_| route.0 != "GET").map(|mut body| {
-        body.extend(leg.with.clone());
-        if leg.mode == Mode::Stream {
-            body.insert("stream".to_owned(), true.into());
-        }
-        body.retain(|key, _| !leg.omit.contains(key));
-        body
-    });
-    planned(spec, name, route, body)
+/// Where requests go, and what all of them carry.
+struct Place<'a> {
+    spec: &'a Spec,
+    model: &'a str,
 }
 
-fn planned(spec: &Spec, name: &str, route: (&str, &str), body: Option<Map<String, Value>>) -> Planned {
-    let (method, path) = route;
-    let route = match path.strip_prefix("/v1") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Api(rest.to_owned()),
-        _ => Route::Root(path.to_owned()),
-    };
-    let raw = spec.raw.clone().filter(|_| name != METRICS_LEGS[0] && name != METRICS_LEGS[1]);
-    let json = body.as_ref().map(|body| Value::Object(body.clone()).to_string());
-    let request = Request {
-        method: method.to_owned(),
-        route,
-        headers: spec.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect(),
-        body: json.or(raw).map(Into::into),
-        read_size: spec.read_size.and_then(|size| usize::try_from(size).ok()),
-    };
-    Planned { name: name.to_owned(), request, body }
+impl Place<'_> {
+    fn named(&self, name: &str, leg: &LegSpec) -> Planned {
+        let spec = self.spec;
+        let route = match (leg.endpoint, &leg.path) {
+            (Some(endpoint), _) => endpoint.route(),
+            (None, Some(path)) => (if leg.request.is_some() { "POST" } else { "GET" }, path.as_str()),
+            (None, None) => spec.route(),
+        };
+        let own = leg.request.clone().map(|request| {
+            let mut body = Map::from_iter([("model".to_owned(), Value::from(self.model))]);
+            body.extend(request);
+            body
+        });
+        let body = own.or_else(|| spec.body(self.model)).filter(|_| route.0 != "GET").map(|mut body| {
+            body.extend(leg.with.clone());
+            if leg.mode == Mode::Stream {
+                body.insert("stream".to_owned(), true.into());
+            }
+            body.retain(|key, _| !leg.omit.contains(key));
+            body
+        });
+        let until = leg.until.clone().map(|holds| {
+            let within = leg.within_s.map_or(WITHIN, |s| Duration::from_secs(s.into()));
+            Until { holds, within }
+        });
+        Planned { until, ..self.planned(name, route, body.map_or(Content::None, Content::Json)) }
+    }
+
+    fn planned(&self, name: &str, (method, path): (&str, &str), content: Content) -> Planned {
+        let path = path.replace("{model}", self.model);
+        let route = match path.strip_prefix("/v1") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Api(rest.to_owned()),
+            _ => Route::Root(path),
+        };
+        let spec = self.spec;
+        let request = Request {
+            method: method.to_owned(),
+            route,
+            headers: spec.headers.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect(),
+            body: None,
+            read_size: spec.read_size.and_then(|size| usize::try_from(size).ok()),
+        };
+        Planned { name: name.to_owned(), request, content, until: None }
+    }
 }
 
 #[cfg(test)]
@@ -112,15 +171,11 @@ mod tests {
 
     fn told(spec: Value) -> Vec<String> {
         let spec: Spec = serde_json::from_value(spec).unwrap();
+        let answers = json!({"body": {"tokens": [7]}});
         let line = |one: Planned| {
-            let body = one.request.body.map(|body| String::from_utf8_lossy(&body).into_owned());
-            format!(
-                "{}: {} {} {}",
-                one.name,
-                one.request.method,
-                one.request.route.path(),
-                body.unwrap_or_default()
-            )
+            let (request, _) = one.make(&answers).unwrap();
+            let body = request.body.map(|body| String::from_utf8_lossy(&body).into_owned());
+            format!("{}: {} {} {}", one.name, request.method, request.route.path(), body.unwrap_or_default())
         };
         plan(&spec, "m").into_iter().map(line).collect()
     }
@@ -165,6 +220,8 @@ mod tests {
                 "single": {"with": {"prompt": "a"}, "omit": ["n"], "mode": "stream"},
                 "other": {"endpoint": "chat", "request": {"messages": []}},
                 "list": {"endpoint": "models"},
+                "card": {"path": "/v1/models/{model}"},
+                "text": {"endpoint": "detokenize", "request": {"tokens": {"$from": "body.tokens"}}},
             },
         }));
         assert_eq!(
@@ -173,6 +230,8 @@ mod tests {
                 r#"single: POST /completions {"model":"m","prompt":"a","stream":true}"#,
                 r#"other: POST /chat/completions {"model":"m","messages":[]}"#,
                 "list: GET /models ",
+                "card: GET /models/m ",
+                r#"text: POST /detokenize {"model":"m","tokens":[7]}"#,
             ]
         );
     }

@@ -3,7 +3,7 @@
 //!
 //! 执行一个功能用例。
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use st_harness::{
@@ -21,13 +21,23 @@ use super::{
     plan::{MAIN, Planned, plan},
     spec::Spec,
 };
-use crate::client::{Attempt, End, Exchange, Fault, Limits, Phase, Request, Retry, Target};
+use crate::client::{Attempt, End, Exchange, Fault, Limits, Phase, Request, Retry, SseReader, Stamp, Target};
+
+/// How long to wait before a leg that waits for something is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Sends, checks, tells.
 pub(super) async fn run(spec: &Spec, cx: &Cx<Target>, strict: bool) -> Observation {
     let mut legs = Vec::new();
-    for Planned { name, request, body } in plan(spec, &cx.world.model) {
-        let leg = Leg::new(name, send(spec, &request, cx).await, body.as_ref());
+    let mut unasked = Vec::new();
+    for planned in plan(spec, &cx.world.model) {
+        let leg = match planned.make(&subject(&legs).unwrap_or_default()) {
+            Ok((request, body)) => asked(spec, &planned, &request, body.as_ref(), cx).await,
+            Err(missing) => {
+                unasked.push(cannot_ask(&planned.name, missing));
+                continue;
+            }
+        };
         let fault = infrastructure(&leg);
         legs.push(leg);
         if let Some(reason) = fault {
@@ -36,17 +46,64 @@ pub(super) async fn run(spec: &Spec, cx: &Cx<Target>, strict: bool) -> Observati
     }
     let applies = |one: &&Deviation| !strict && one.applies(&cx.world.engine, &cx.case);
     let deviations: Vec<_> = spec.deviations.iter().map(|one| Some(one).filter(applies)).collect();
-    let judged = judge(spec, &legs, &deviations);
+    let mut judged = judge(spec, &legs, &deviations);
+    judged.broken.splice(0..0, unasked);
     conclude(spec, cx, Ok(judged.relaxed(strict)), legs)
 }
 
-async fn send(spec: &Spec, request: &Request, cx: &Cx<Target>) -> Exchange {
+/// Sends one request; one that waits for something, until that holds or its time is over.
+async fn asked(
+    spec: &Spec,
+    planned: &Planned,
+    request: &Request,
+    body: Option<&Map<String, Value>>,
+    cx: &Cx<Target>,
+) -> Leg {
+    let begun = Instant::now();
+    loop {
+        let exchange = match (spec.leave_after, planned.name.as_str()) {
+            (Some(events), MAIN) => leave(spec, request, events, cx).await,
+            _ => send(spec, request, cx).await,
+        };
+        let leg = Leg::new(planned.name.clone(), exchange, body);
+        let Some(until) = &planned.until else { return leg };
+        let holds = check_all(&until.holds, &Scope::new(&leg.subject, "")).is_empty();
+        if holds || begun.elapsed() >= until.within || cx.cancel.is_cancelled() {
+            return leg;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// A request that was to send on what no answer holds.
+fn cannot_ask(leg: &str, expected: String) -> Broken {
+    let actual = "nothing there".to_owned();
+    let pointer = format!("/legs/{leg}");
+    Broken { pointer, layer: Layer::Openai, kind: "from", expected, actual, doubtful: false }
+}
+
+/// Sends, and goes away after `events` events of the stream.
+async fn leave(spec: &Spec, request: &Request, events: u32, cx: &Cx<Target>) -> Exchange {
+    let target = cx.world.scoped(cx.case.id.as_str());
+    let mut reader = SseReader::new();
+    let mut left = usize::try_from(events).unwrap_or(usize::MAX);
+    let enough = |at: Stamp, bytes: &[u8]| {
+        left = left.saturating_sub(reader.push(at, bytes).len());
+        left == 0
+    };
+    target.client.leave(request, &limits(spec), &cx.cancel, enough).await
+}
+
+fn limits(spec: &Spec) -> Limits {
     let total = spec.request_timeout_s.map(|s| Duration::from_secs(s.into()));
-    let limits = total.map_or_else(Limits::default, Limits::within);
+    total.map_or_else(Limits::default, Limits::within)
+}
+
+async fn send(spec: &Spec, request: &Request, cx: &Cx<Target>) -> Exchange {
     let usual = Retry::transport_and_busy();
     let retry = Retry { max: spec.retries.unwrap_or(usual.max), ..usual };
     let target = cx.world.scoped(cx.case.id.as_str());
-    target.client.exchange(request, &limits, &retry, &cx.cancel).await
+    target.client.exchange(request, &limits(spec), &retry, &cx.cancel).await
 }
 
 /// Why nothing can be said about the answer: there is none. A stream that breaks off is the server's answer, and
@@ -55,6 +112,7 @@ fn infrastructure(leg: &Leg) -> Option<Reason> {
     let End::Broken(fault) = &leg.exchange.last().end else { return None };
     let kind = match fault {
         Fault::Transport { phase: Phase::Body, .. } if leg.answer.stream.is_some() => return None,
+        Fault::Left => return None,
         Fault::Transport { .. } => "transport",
         Fault::Timeout { .. } => "timeout",
         Fault::Cancelled => "cancelled",
@@ -147,7 +205,7 @@ fn conclude(spec: &Spec, cx: &Cx<Target>, result: Result<Judged, Reason>, legs: 
     let artifacts = if red { save(&legs, cx, &mut notes) } else { Vec::new() };
     let outcome = match result {
         Err(reason) => {
-            let told: String = legs.iter().map(explain::told_leg).collect();
+            let told: String = legs.iter().map(|leg| explain::told_leg(leg, &artifacts)).collect();
             Outcome::Errored(Reasons::one(reason.with_detail(told)))
         }
         Ok(judged) => {
@@ -161,7 +219,7 @@ fn conclude(spec: &Spec, cx: &Cx<Target>, result: Result<Judged, Reason>, legs: 
             }
         }
     };
-    let details = Some(details(spec, &legs));
+    let details = Some(details(spec, &cx.world.model, &legs));
     Observation { notes, artifacts, details, ..Observation::new(outcome) }
 }
 
@@ -197,21 +255,26 @@ fn how(attempt: &Attempt) -> String {
     }
 }
 
-/// One file a leg; what cannot be written is told.
+/// One file a leg, and one for each body that no command line holds; what cannot be written is told.
 fn save(legs: &[Leg], cx: &Cx<Target>, notes: &mut Vec<Note>) -> Vec<Artifact> {
     let mut artifacts = Vec::new();
-    for leg in legs {
-        let text = format!("{:#}\n", explain::saved(leg));
-        match cx.folder.write("exchange", &format!("{}.json", leg.name), "application/json", &text) {
+    let mut write =
+        |role: &str, name: String, media: &str, text: &str| match cx.folder.write(role, &name, media, text) {
             Ok(artifact) => artifacts.push(artifact),
             Err(e) => notes.push(Note { kind: "artifact".to_owned(), text: e.to_string() }),
+        };
+    for leg in legs {
+        let text = format!("{:#}\n", explain::saved(leg));
+        write("exchange", format!("{}.json", leg.name), "application/json", &text);
+        if let Some(body) = explain::large_body(leg) {
+            write(explain::BODY, format!("{}.body", leg.name), "application/json", body);
         }
     }
     artifacts
 }
 
 /// `functional/1`: what was sent, and in short what came.
-fn details(spec: &Spec, legs: &[Leg]) -> Details {
+fn details(spec: &Spec, model: &str, legs: &[Leg]) -> Details {
     let (method, path) = spec.route();
     let told: Vec<Value> = legs
         .iter()
@@ -226,8 +289,8 @@ fn details(spec: &Spec, legs: &[Leg]) -> Details {
             })
         })
         .collect();
-    let main = legs.iter().find(|leg| leg.name == MAIN);
-    let payload = main.map_or(Value::Null, |leg| leg.subject["request"].clone());
+    // As the case says it: a text of a megabyte is told by its size.
+    let payload = spec.body(model).map_or(Value::Null, Value::Object);
     let value = json!({"method": method, "path": path, "payload": payload, "legs": told});
     Details { schema: "functional/1".to_owned(), value }
 }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! The body is sent as it is written, legal or not. Two things are added: `model`, where the body names none,
-//! and `stream: true` where `mode` is `stream`; `omit` takes a key out again.
+//! and `stream: true` where `mode` is `stream`; `omit` takes a key out again. Texts too long to be written, and values
+//! that an earlier answer tells, stand in it as `$repeat` and `$from`: see `fill`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     deviation::Deviation,
-    expect::{At, Expect, Len, METRICS_LEGS, Pairs, Paths, TOKENIZE, mistakes},
+    expect::{At, Expect, Len, METRICS_LEGS, Pairs, Paths, ROOTS, TOKENIZE, mistakes},
+    fill::{self, Raw},
 };
 
 /// One functional case, beside the keys that every case has.
@@ -33,7 +35,7 @@ use super::{
 pub struct Spec {
     /// Where to send to; instead of `path`.
     pub endpoint: Option<Endpoint>,
-    /// Where to send to, from the server's root: `/v1/nope`.
+    /// Where to send to, from the server's root: `/v1/nope`. `{model}` in it is the model's name.
     pub path: Option<String>,
     /// `GET`, `PUT`…; the endpoint's own where it is left out, `POST` for a path with a body, `GET` without.
     pub method: Option<String>,
@@ -45,14 +47,18 @@ pub struct Spec {
     /// Keys laid over `request`, each replacing what stands there: one matrix value may bring several.
     #[serde(default)]
     pub with: Map<String, Value>,
-    /// The body, where it is no JSON object: the text that is sent.
-    pub raw: Option<String>,
+    /// The body, where it is no JSON object: the text that is sent, or pieces of it.
+    pub raw: Option<Raw>,
     /// Keys that are taken out of the body: `[model]`.
     #[serde(default)]
     pub omit: Vec<String>,
-    /// Headers beside the usual ones.
+    /// Headers beside the usual ones. An empty `authorization` sends no key; `transfer-encoding: chunked` sends the
+    /// body in chunks.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Go away after this many events of the stream, as a user does who loses interest. Only the case's own request
+    /// is left so; what becomes of the server can be asked by `legs`.
+    pub leave_after: Option<u32>,
     /// Read the answer in pieces of at most this many bytes: it must make no difference.
     pub read_size: Option<u32>,
     /// Whether the answer is asked for as a stream.
@@ -79,8 +85,10 @@ pub struct Spec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LegSpec {
-    /// Where to send to; the case's own place where it is left out.
+    /// Where to send to; the case's own place where neither this nor `path` is given.
     pub endpoint: Option<Endpoint>,
+    /// Where to send to, from the server's root.
+    pub path: Option<String>,
     /// The body, in place of the case's own.
     pub request: Option<Map<String, Value>>,
     /// Keys laid over the body.
@@ -92,6 +100,10 @@ pub struct LegSpec {
     /// Whether the answer is asked for as a stream.
     #[serde(default)]
     pub mode: Mode,
+    /// Ask again until this holds of the leg's own answer, or `within_s` is over. Paths begin at that answer.
+    pub until: Option<Vec<Expect>>,
+    /// For how long `until` is waited for, in seconds; 5 where it is left out.
+    pub within_s: Option<u32>,
 }
 
 /// A known place on the server.
@@ -297,6 +309,17 @@ impl Spec {
         if self.read_size == Some(0) {
             tell("/read_size", "expected a size of at least 1 byte, found 0".to_owned());
         }
+        if self.leave_after.is_some_and(|events| events == 0 || self.twin.is_some() || self.repeat.is_some())
+        {
+            let message =
+                "expected at least 1 event, in a case without `twin` and `repeat`: they need all of it";
+            tell("/leave_after", message.to_owned());
+        }
+        for (key, map) in [("/request", self.request.as_ref()), ("/with", Some(&self.with))] {
+            if let Some(map) = map {
+                fill::mistakes(&Value::Object(map.clone()), key, &[], tell);
+            }
+        }
         self.repeat_mistakes(tell);
         self.leg_mistakes(tell);
         let legs = self.leg_names();
@@ -315,7 +338,22 @@ impl Spec {
                 let message = format!("expected a name of its own in a-z, 0-9 and _, found `{name}`");
                 tell(&format!("/legs/{name}"), message);
             }
-            if leg.request.is_none() && self.request.is_none() && !leg.with.is_empty() {
+            let own = leg.request.clone().unwrap_or_default();
+            for (key, map) in [("request", own), ("with", leg.with.clone())] {
+                fill::mistakes(&Value::Object(map), &format!("/legs/{name}/{key}"), ROOTS, tell);
+            }
+            if leg.endpoint.is_some() && leg.path.is_some() {
+                tell(&format!("/legs/{name}/path"), "expected `endpoint` or `path`, found both".to_owned());
+            }
+            match (&leg.until, leg.within_s) {
+                (Some(until), _) => mistakes(until, &format!("/legs/{name}/until"), &[], tell),
+                (None, Some(_)) => {
+                    let message = "`within_s` bounds `until`, and there is none".to_owned();
+                    tell(&format!("/legs/{name}/within_s"), message);
+                }
+                (None, None) => {}
+            }
+            if leg.request.is_none() && !self.asks() && !leg.with.is_empty() {
                 tell(
                     &format!("/legs/{name}/with"),
                     "`with` adds keys to `request`, and there is none".to_owned(),
@@ -432,6 +470,21 @@ mod tests {
             (json!({"path": "/x", "mode": "stream", "expect": ok}), "/mode"),
             (json!({"path": "/x", "request": {}, "mode": "stream", "twin": "stream", "expect": ok}), "/twin"),
             (json!({"path": "/x", "read_size": 0, "expect": ok}), "/read_size"),
+            (json!({"path": "/x", "leave_after": 0, "expect": ok}), "/leave_after"),
+            (
+                json!({"path": "/x", "request": {"a": {"$repeat": {"text": "a", "times": 0}}}, "expect": ok}),
+                "/request/a/$repeat",
+            ),
+            (json!({"path": "/x", "request": {"a": {"$from": "body.x"}}, "expect": ok}), "/request/a/$from"),
+            (
+                json!({"path": "/x", "request": {}, "legs": {"a": {"with": {"n": {"$from": "x"}}}}, "expect": ok}),
+                "/legs/a/with/n/$from",
+            ),
+            (json!({"path": "/x", "legs": {"a": {"within_s": 1}}, "expect": ok}), "/legs/a/within_s"),
+            (
+                json!({"path": "/x", "legs": {"a": {"until": [{"eq": {"bdy": 1}}]}}, "expect": ok}),
+                "/legs/a/until/0/eq/bdy",
+            ),
             (json!({"path": "/x", "ask": "hi", "expect": ok}), "/ask"),
             (json!({"endpoint": "chat", "ask": "hi", "request": {"messages": []}, "expect": ok}), "/ask"),
             (

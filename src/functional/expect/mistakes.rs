@@ -12,7 +12,17 @@ const HELD: &[(&str, &[&str])] = &[
     ("error", &["shape", "status", "code", "type", "param", "message"]),
     (
         "stream",
-        &["ended", "why", "done_count", "done_last", "malformed", "comments", "trailing_bytes", "chunks"],
+        &[
+            "ended",
+            "why",
+            "done_count",
+            "done_last",
+            "malformed",
+            "comments",
+            "foreign_lines",
+            "trailing_bytes",
+            "chunks",
+        ],
     ),
     ("timing", &["headers_s", "first_s", "total_s"]),
 ];
@@ -102,6 +112,7 @@ impl Expect {
             Self::Status(_)
                 | Self::Error(_)
                 | Self::Sse(_)
+                | Self::EventOrder(_)
                 | Self::Usage(_)
                 | Self::Same(_)
                 | Self::Differs(_)
@@ -158,6 +169,7 @@ impl Expect {
             | Self::When(_)
             | Self::Error(_)
             | Self::Sse(_)
+            | Self::EventOrder(_)
             | Self::Usage(_) => Vec::new(),
             Self::Wire(_) | Self::Engine(_) => Vec::new(),
         }

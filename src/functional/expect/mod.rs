@@ -16,6 +16,7 @@
 //!   - each: {events: [{eq: {json.object: chat.completion.chunk}}]}
 //!   - error: {status: 4xx, param: temperature}
 //!   - sse: [framing, done, role_first, finish_once]
+//!   - event_order: "RC+FD"
 //!   - either: {accepted: [{status: 200}], refused: [{error: {status: 4xx}}]}
 //! ```
 //!
@@ -28,6 +29,7 @@
 mod at;
 mod concat;
 mod error;
+mod event_order;
 mod exact;
 mod json;
 mod metrics;
@@ -71,7 +73,7 @@ use crate::functional::path::Path;
 /// | `events` | the events of a stream but `[DONE]`: `t_s event data json` |
 /// | `final` | the answer put together, the same for plain and streamed, for chat and completions: `id object created model system_fingerprint choices usage`; a choice has `index role content reasoning reasoning_key refusal tool_calls finish_reason stop_reason logprobs`. What the server left out is null here; whether it did is asked of `body` or `events` |
 /// | `error` | the error, whatever its shape: `shape status code type param message`; null where there is none |
-/// | `stream` | `ended why done_count done_last malformed comments trailing_bytes chunks` |
+/// | `stream` | `ended why done_count done_last malformed comments foreign_lines trailing_bytes chunks` |
 /// | `timing` | seconds since the attempt began: `headers_s first_s total_s` |
 /// | `request` | the JSON body that was sent |
 /// | `legs` | the answers to the case's other requests, by name, each with the roots above: `legs.single.final…` |
@@ -151,6 +153,8 @@ pub enum Expect {
     Error(ErrorExpect),
     /// How a stream is built.
     Sse(Vec<SseRule>),
+    /// In which order a stream's events come, each choice's for itself: `event_order: "RC+FU?D"`.
+    EventOrder(event_order::EventOrder),
     /// What usage says.
     Usage(Vec<usage::UsageRule>),
     /// What `/metrics` counted meanwhile; the case must be `exclusive`.
@@ -313,6 +317,7 @@ impl Expect {
             Self::When(_) => "when",
             Self::Error(_) => "error",
             Self::Sse(_) => "sse",
+            Self::EventOrder(_) => "event_order",
             Self::Usage(_) => "usage",
             Self::MetricsDelta(_) => "metrics_delta",
             Self::Wire(_) => "wire",
@@ -357,6 +362,7 @@ impl Expect {
             Self::When(when) => when.check(scope, out),
             Self::Error(error) => error.check(scope, out),
             Self::Sse(rules) => sse::check(rules, scope, out),
+            Self::EventOrder(order) => order.check(scope, out),
             Self::Usage(rules) => usage::check(rules, scope, out),
             Self::MetricsDelta(delta) => delta.check(scope, out),
             Self::Wire(list) => out.extend(check_all(list, &scope.at_layer(Layer::Wire))),

@@ -14,7 +14,8 @@ use super::{Broken, Scope, exact::same, show};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SseRule {
-    /// `text/event-stream`; every event closed by a blank line, without a type of its own, and a JSON object.
+    /// `text/event-stream`; every event closed by a blank line, without a type of its own, and a JSON object; no line
+    /// that is no field of an event.
     Framing,
     /// Exactly one `[DONE]`, and nothing after it.
     Done,
@@ -31,6 +32,8 @@ pub enum SseRule {
     /// The events are spread over the time of the answer: nothing on the way buffers. An answer of less than 20 ms
     /// is not judged.
     Incremental,
+    /// The headers do not wait for the end of the answer. An answer of less than 20 ms is not judged.
+    HeadersEarly,
 }
 
 /// Checks `rules` over the whole answer.
@@ -54,6 +57,7 @@ pub(super) fn check(rules: &[SseRule], scope: &Scope<'_>, out: &mut Vec<Broken>)
             SseRule::UsageChunk => usage_chunk(&events, &mut tell),
             SseRule::NoUsage => no_usage(&events, &mut tell),
             SseRule::Incremental => incremental(scope.answer, &mut tell),
+            SseRule::HeadersEarly => headers_early(scope.answer, &mut tell),
         }
     }
 }
@@ -68,6 +72,13 @@ fn framing(answer: &Value, events: &[&Value], tell: &mut Tell<'_>) {
     if answer["stream"]["trailing_bytes"] != 0 {
         let actual = format!("{} bytes after it", answer["stream"]["trailing_bytes"]);
         tell("a blank line at the end of the last event".to_owned(), actual);
+    }
+    if let Some(foreign @ 1..) = answer["stream"]["foreign_lines"].as_u64() {
+        let lines = if foreign == 1 { "line" } else { "lines" };
+        tell(
+            "only lines that are fields of an event".to_owned(),
+            format!("{foreign} {lines} of another kind"),
+        );
     }
     if let Some(at) = events.iter().position(|event| !event.is_object()) {
         tell(format!("events.{at} to be a JSON object"), show(&answer["events"][at]["data"]));
@@ -191,9 +202,25 @@ const TOO_QUICK_S: f64 = 0.02;
 /// held back comes within a blink at its end, though maybe in several pieces.
 const SPREAD: f64 = 0.05;
 
+/// When each event came, in seconds since the attempt began.
+fn times(answer: &Value) -> Vec<f64> {
+    answer["events"].as_array().into_iter().flatten().filter_map(|event| event["t_s"].as_f64()).collect()
+}
+
+fn headers_early(answer: &Value, tell: &mut Tell<'_>) {
+    let (Some(headers), Some(last)) = (answer["timing"]["headers_s"].as_f64(), times(answer).last().copied())
+    else {
+        return;
+    };
+    if last > TOO_QUICK_S && last - headers < SPREAD * last {
+        let [headers, last] = [headers, last].map(|s| format!("{:.1} ms", s * 1e3));
+        let actual = format!("them after {headers} of {last}: something waits for the whole answer");
+        tell("the headers before the end of the answer".to_owned(), actual);
+    }
+}
+
 fn incremental(answer: &Value, tell: &mut Tell<'_>) {
-    let times: Vec<f64> =
-        answer["events"].as_array().into_iter().flatten().filter_map(|event| event["t_s"].as_f64()).collect();
+    let times = times(answer);
     let (Some(first), Some(last)) = (times.first(), times.last()) else { return };
     if *last > TOO_QUICK_S && last - first < SPREAD * last {
         let [within, all] = [last - first, *last].map(|s| format!("{:.1} ms", s * 1e3));

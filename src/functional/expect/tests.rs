@@ -30,7 +30,7 @@ fn plain() -> Value {
         },
         "error": null,
         "stream": null,
-        "timing": {"total_s": 0.2},
+        "timing": {"headers_s": 0.05, "total_s": 0.2},
         "request": {
             "model": "m", "max_tokens": 2,
             "response_format": {"json_schema": {"schema": {"type": "object", "required": ["city"]}}},
@@ -100,8 +100,7 @@ fn streamed() -> Value {
         event(0.3, &chunk(json!({}), json!("stop"))),
         event(0.3, &usage),
     ]);
-    subject["stream"] =
-        json!({"ended": "done", "done_count": 1, "done_last": true, "malformed": 0, "trailing_bytes": 0});
+    subject["stream"] = json!({"ended": "done", "done_count": 1, "done_last": true, "malformed": 0, "foreign_lines": 0, "trailing_bytes": 0});
     subject
 }
 
@@ -173,8 +172,12 @@ fn what_holds_is_not_told() {
         assert_eq!(broken(&expect, &refused()), [], "{expect}");
     }
     assert_eq!(broken(&json!({"error": {"allow_sse": true, "status": 400}}), &refused_in_stream()), []);
-    let all = json!({"sse": ["framing", "done", "role_first", "finish_once", "constant", "usage_chunk", "incremental"]});
+    let all = json!({"sse": [
+        "framing", "done", "role_first", "finish_once", "constant", "usage_chunk", "incremental", "headers_early",
+    ]});
     assert_eq!(broken(&all, &streamed()), []);
+    assert_eq!(broken(&json!({"event_order": "R[CE]+FU?D"}), &streamed()), []);
+    assert_eq!(broken(&json!({"event_order": "a.begun (a.delta )+a.done"}), &named()), []);
     let usage = but(streamed(), "/events/3/json/usage", Value::Null);
     assert_eq!(broken(&json!({"sse": ["no_usage"]}), &usage), []);
 }
@@ -267,6 +270,7 @@ fn breaks() -> Vec<(Value, Value)> {
             but(streamed(), "/events/1", json!({"event": "x", "data": "{", "json": null})),
         ),
         (json!({"sse": ["framing"]}), but(streamed(), "/stream/trailing_bytes", json!(7))),
+        (json!({"sse": ["framing"]}), but(streamed(), "/stream/foreign_lines", json!(1))),
         (json!({"sse": ["done"]}), but(streamed(), "/stream/done_count", json!(0))),
         (json!({"sse": ["done"]}), but(streamed(), "/stream/done_last", json!(false))),
         (
@@ -293,8 +297,22 @@ fn breaks() -> Vec<(Value, Value)> {
             json!({"sse": ["incremental"]}),
             but(streamed(), "/events", json!([event(0.1, &json!({})), event(0.1, &json!({}))])),
         ),
+        (json!({"sse": ["headers_early"]}), but(streamed(), "/timing/headers_s", json!(0.299))),
+        (
+            json!({"event_order": "R[CE]+FU?D"}),
+            but(streamed(), "/events/0/json/choices/0/delta/role", Value::Null),
+        ),
+        (json!({"event_order": "RC"}), plain()),
+        (json!({"event_order": "a.begun a.done"}), named()),
     ]);
     breaks
+}
+
+/// A stream whose events have names.
+fn named() -> Value {
+    let events = ["a.begun", "a.delta", "a.delta", "a.done"]
+        .map(|name| json!({"event": name, "json": {"type": name}}));
+    but(streamed(), "/events", json!(events))
 }
 
 #[test]
@@ -320,6 +338,23 @@ fn every_kind_has_a_break_in_the_table() {
     for variant in variants {
         let kind = variant["required"][0].as_str().expect("a variant is a mapping of one key");
         assert!(kinds.contains(kind), "no break of `{kind}` in the table");
+    }
+}
+
+#[test]
+fn every_rule_of_a_list_has_a_break_in_the_table() {
+    let names = |schema: schemars::Schema| -> Vec<String> {
+        let schema = serde_json::to_value(schema).unwrap();
+        let variants = schema["oneOf"].as_array().expect("documented variants").iter();
+        variants.map(|variant| variant["const"].as_str().expect("a name").to_owned()).collect()
+    };
+    for (kind, rules) in
+        [("sse", names(schemars::schema_for!(SseRule))), ("usage", names(schemars::schema_for!(UsageRule)))]
+    {
+        for rule in rules {
+            let breaks_it = |(expect, _): &(Value, Value)| expect[kind] == json!([rule]);
+            assert!(breaks().iter().any(breaks_it), "no break of `{kind}: [{rule}]` in the table");
+        }
     }
 }
 
@@ -365,6 +400,7 @@ fn a_mistake_in_an_expectation_is_told_when_the_file_is_read() {
         json!({"json_schema": {"a": {"type": "nonsense"}}}),
         json!({"stats": 200}),
         json!({"sse": ["role"]}),
+        json!({"event_order": "R("}),
         json!({"error": {"sttus": 1}}),
     ] {
         assert!(serde_json::from_value::<Expect>(expect.clone()).is_err(), "{expect}");
