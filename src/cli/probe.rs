@@ -35,9 +35,9 @@ pub(super) struct Probe {
     /// JSON instead of the table
     #[arg(long)]
     json: bool,
-    /// Longest time for all of it, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = Bounds::default().total.as_secs())]
-    timeout: u64,
+    /// Longest time for all of it, in seconds [default: 120, more on a slow server]
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
 }
 
 pub(super) fn probe(args: &Probe) -> Exit {
@@ -73,7 +73,10 @@ async fn carry_out(args: &Probe, cancel: &CancellationToken) -> Exit {
         Ok(target) => target,
         Err(why) => return fail(Exit::Errored, format!("error: {}", redactor.redact(&why))),
     };
-    let bounds = Bounds { total: std::time::Duration::from_secs(args.timeout), ..Bounds::default() };
+    let bounds = args.timeout.map_or_else(Bounds::default, |seconds| {
+        let total = std::time::Duration::from_secs(seconds);
+        Bounds { total, stretched: total, ..Bounds::default() }
+    });
     let report = probe::probe_within(&target, bounds, cancel, &|line| eprintln!("{line}")).await;
     print(&redactor.redact(&shown(args, &report)));
     if !report.is_conclusive() {

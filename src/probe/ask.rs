@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Bounds, heard::Heard};
 use crate::client::{Limits, Request, Retry, Target};
 
+/// How many times the plain request's time the longest of all may take: a tool call has some sixteen times its tokens.
+const LONGEST: u32 = 20;
+
 /// A request to a generating route.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ask {
@@ -48,6 +51,8 @@ pub(super) struct Asker<'a> {
     begun: Instant,
     sent: u64,
     ran_out: bool,
+    /// The longest that anything took which was answered.
+    slowest: Duration,
     memory: HashMap<(To, String, u8), Heard>,
 }
 
@@ -60,6 +65,7 @@ impl<'a> Asker<'a> {
             begun: Instant::now(),
             sent: 0,
             ran_out: false,
+            slowest: Duration::ZERO,
             memory: HashMap::new(),
         }
     }
@@ -76,6 +82,15 @@ impl<'a> Asker<'a> {
     /// Whether something was not asked, since the bounds were reached.
     pub(super) fn ran_out(&self) -> bool {
         self.ran_out
+    }
+
+    /// Gives the rest as much time as the pace of what was answered so far asks for: as if each request took as long
+    /// as the slowest of the plain ones, and the longest of them twenty times that.
+    pub(super) fn follow_pace(&mut self) {
+        let requests = u32::try_from(self.bounds.requests).unwrap_or(u32::MAX);
+        let bounds = &mut self.bounds;
+        bounds.total = bounds.total.max(self.slowest.saturating_mul(requests).min(bounds.stretched));
+        bounds.request = bounds.request.max((self.slowest * LONGEST).min(Limits::default().total));
     }
 
     /// How long it has been at it.
@@ -115,6 +130,11 @@ impl<'a> Asker<'a> {
         self.sent += 1;
         let limits = Limits::within(self.bounds.request.min(left));
         let exchange = self.target.client.exchange(request, &limits, &Retry::none(), self.cancel).await;
-        Heard::of(exchange.last())
+        let attempt = exchange.last();
+        let heard = Heard::of(attempt);
+        if let Heard::Answered(_) = &heard {
+            self.slowest = self.slowest.max(attempt.ended.since(attempt.begun));
+        }
+        heard
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn control(asker: &mut Asker<'_>) -> Control {
             texts.push(said(&answer));
         }
     }
+    asker.follow_pace();
     let repeated = repeated(&texts);
     ground.steady = matches!(repeated, Sight::Seen(_));
     ground.strict = strict(&asker.ask(&unknown(&ground)).await);

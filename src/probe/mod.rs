@@ -68,11 +68,14 @@ impl Report {
     }
 }
 
-/// How much a probe may cost. What does not fit stays unknown, and says so.
+/// How much a probe may cost. What does not fit stays unknown, and says so; what is unknown decides nothing, so that a
+/// slow server is rather given its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// All of it.
+    /// All of it, on a server that answers briskly.
     pub total: Duration,
+    /// All of it, on one that does not: the time grows with the pace of the plain request, up to this.
+    pub stretched: Duration,
     /// One request.
     pub request: Duration,
     /// How many requests.
@@ -80,9 +83,14 @@ pub struct Bounds {
 }
 
 impl Default for Bounds {
-    /// 120 s in all, 30 s a request, 120 requests.
+    /// 120 s in all, 15 minutes on a slow server; 30 s a request, 160 requests.
     fn default() -> Self {
-        Self { total: Duration::from_secs(120), request: Duration::from_secs(30), requests: 120 }
+        Self {
+            total: Duration::from_secs(120),
+            stretched: Duration::from_secs(900),
+            request: Duration::from_secs(30),
+            requests: 160,
+        }
     }
 }
 

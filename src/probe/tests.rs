@@ -80,8 +80,11 @@ async fn the_simulator_is_probed_as_a_vllm_is() {
         ("chat.repetition_penalty", Supported),
         ("chat.response_format.json_object", Supported),
         ("chat.response_format.json_schema", Supported),
+        ("chat.return_token_ids", Supported),
+        ("chat.return_tokens_as_token_ids", Supported),
         ("chat.seed", Supported),
         ("chat.stop_token_ids", Supported),
+        ("chat.stream_interval", Supported),
         ("chat.stream_usage", Supported),
         ("chat.stream_usage.continuous", Supported),
         ("chat.structured_outputs", Supported),
@@ -92,6 +95,7 @@ async fn the_simulator_is_probed_as_a_vllm_is() {
         ("chat.tools.strict", Supported),
         ("chat.top_k", Supported),
         ("chat.top_p_zero", Rejected),
+        ("chat.truncate_prompt_tokens", Supported),
         ("completions", Supported),
         ("completions.best_of", Ignored),
         ("completions.echo", Supported),
@@ -200,7 +204,7 @@ async fn a_slow_server_is_left_in_time_and_what_was_not_asked_says_so() {
     let sim = Sim::start(options).unwrap();
     let target = Target::at(&sim.base_url(), "sim").unwrap();
     let total = Duration::from_secs(2);
-    let bounds = Bounds { total, ..Bounds::default() };
+    let bounds = Bounds { total, stretched: total, ..Bounds::default() };
     let begun = Instant::now();
     let report = probe_within(&target, bounds, &CancellationToken::new(), &quiet()).await;
     assert!(begun.elapsed() < total + Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -209,6 +213,18 @@ async fn a_slow_server_is_left_in_time_and_what_was_not_asked_says_so() {
     assert_eq!(state(&report, "chat.tools"), State::Unknown);
     assert!(evidence(&report, "chat.tools").contains("the probe's 2 s were over"));
     assert!(!report.complete);
+}
+
+#[tokio::test]
+async fn a_slow_server_is_given_the_time_that_its_pace_asks_for() {
+    let mut options = Options::default();
+    options.timing.ttft_ms = 12.0;
+    let sim = Sim::start(options).unwrap();
+    let target = Target::at(&sim.base_url(), "sim").unwrap();
+    let bounds = Bounds { total: Duration::from_millis(250), ..Bounds::default() };
+    let report = probe_within(&target, bounds, &CancellationToken::new(), &quiet()).await;
+    assert!(report.took_ms > 250, "{} ms", report.took_ms);
+    assert!(report.complete, "{} requests in {} ms", report.requests, report.took_ms);
 }
 
 #[tokio::test]
@@ -287,13 +303,14 @@ async fn a_server_that_lists_no_model_is_told_with_its_words() {
     assert_eq!(discover::first_model(&target, &CancellationToken::new()).await.as_deref(), Ok("sim"));
 }
 
-/// Which fields a vLLM 0.32 minds when their type is wrong, as was seen there. Left out are those that the
-/// simulator does not have: `length_penalty`, `documents`, `priority` and the like.
+/// Which fields a vLLM 0.32 minds when their type is wrong, as was seen there.
 const MINDED: &str = "temperature top_p top_k min_p n max_tokens max_completion_tokens stop stop_token_ids seed \
     presence_penalty frequency_penalty repetition_penalty logit_bias logprobs top_logprobs prompt_logprobs echo \
     stream stream_options response_format tools tool_choice parallel_tool_calls reasoning_effort \
     include_reasoning chat_template_kwargs add_generation_prompt continue_final_message ignore_eos min_tokens \
-    bad_words allowed_token_ids skip_special_tokens include_stop_str_in_output user";
+    bad_words allowed_token_ids skip_special_tokens include_stop_str_in_output user length_penalty \
+    logprob_token_ids stream_interval thinking_token_budget documents use_beam_search truncate_prompt_tokens \
+    priority request_id cache_salt return_token_ids return_tokens_as_token_ids";
 /// And which it does not.
 const IGNORED: &str = "best_of guided_json guided_regex guided_choice guided_grammar functions function_call \
     reasoning separate_reasoning enable_thinking thinking min_new_tokens no_stop_trim regex ebnf grammar \

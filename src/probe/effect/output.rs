@@ -102,6 +102,75 @@ pub(in crate::probe) const CONTINUOUS_USAGE: Effect = Effect {
     },
 };
 
+/// The role, and then each token by itself or all of them together.
+pub(in crate::probe) const STREAM_INTERVAL: Effect = Effect {
+    field: "stream_interval",
+    asks: |ground| {
+        let ask = |interval: u64| ground.chat(&json!({"stream": true, "stream_interval": interval}));
+        Ok(vec![ask(1), ask(6)])
+    },
+    judge: |_, answers| {
+        let (each, together) = (answers[0].events.len(), answers[1].events.len());
+        let words = format!("stream_interval 1: {each} events, 6: {together}");
+        match each {
+            _ if together < each => Sight::Seen(words),
+            0..=3 => Sight::Unseen(words),
+            _ => Sight::Ignored(words),
+        }
+    },
+};
+
+pub(in crate::probe) const TRUNCATE_PROMPT: Effect = Effect {
+    field: "truncate_prompt_tokens",
+    asks: |ground| {
+        let ask = |more: Value| ground.chat(&more);
+        Ok(vec![ask(json!({"max_tokens": 1})), ask(json!({"truncate_prompt_tokens": 4, "max_tokens": 1}))])
+    },
+    judge: |_, answers| {
+        let count = |answer| usage(answer, "prompt_tokens");
+        match (count(&answers[0]), count(&answers[1])) {
+            (Some(whole), Some(cut)) => {
+                let words = format!("truncate_prompt_tokens 4: {cut} prompt tokens of {whole}");
+                if cut <= 4 { Sight::Seen(words) } else { Sight::Ignored(words) }
+            }
+            _ => Sight::Unseen("truncate_prompt_tokens 4 → 200, which does not count its tokens".into()),
+        }
+    },
+};
+
+pub(in crate::probe) const TOKEN_IDS: Effect = Effect {
+    field: "return_token_ids",
+    asks: |ground| Ok(vec![ground.chat(&json!({"return_token_ids": true, "max_tokens": 1}))]),
+    judge: |_, answers| {
+        let ids = body_of(&answers[0]).and_then(|body| body.pointer("/choices/0/token_ids")?.as_array());
+        match ids {
+            Some(ids) => Sight::Seen(format!("return_token_ids true: {}", number(ids.len() as u64, "id"))),
+            None => Sight::Ignored("return_token_ids true → 200 without any".into()),
+        }
+    },
+};
+
+pub(in crate::probe) const TOKENS_AS_IDS: Effect = Effect {
+    field: "return_tokens_as_token_ids",
+    asks: |ground| {
+        let named = json!({"logprobs": true, "return_tokens_as_token_ids": true, "max_tokens": 1});
+        Ok(vec![ground.chat(&named)])
+    },
+    judge: |_, answers| {
+        let token =
+            first(&answers[0]).and_then(|choice| choice.logprobs.as_ref()?.pointer("/content/0/token"));
+        match token.and_then(Value::as_str) {
+            Some(token) if token.starts_with("token_id:") => {
+                Sight::Seen(format!("return_tokens_as_token_ids true: `{}`", quote(token)))
+            }
+            Some(token) => {
+                Sight::Ignored(format!("return_tokens_as_token_ids true: the text `{}`", quote(token)))
+            }
+            None => Sight::Unseen("return_tokens_as_token_ids true → 200 without log-probabilities".into()),
+        }
+    },
+};
+
 pub(in crate::probe) const REASONING: Effect = Effect {
     field: "messages",
     asks: |ground| Ok(vec![ground.chat(&thinking())]),
@@ -269,6 +338,28 @@ mod tests {
         assert!(matches!(judged(&REASONING, &[saying("391")]), Sight::Missing(_)));
         assert_eq!(reasoning_key(&ground, &saying("391")), None);
         assert!(matches!(judged(&REASONING_TOGGLE, &[thought, saying("391")]), Sight::Seen(_)));
+    }
+
+    #[test]
+    fn what_vllm_offers_about_tokens_shows_in_the_answer() {
+        let chunk = || json!({"choices": [{"index": 0, "delta": {"content": "a"}}]});
+        let stream = |n: usize| streamed(&(0..n).map(|_| chunk()).collect::<Vec<_>>());
+        assert!(matches!(judged(&STREAM_INTERVAL, &[stream(7), stream(3)]), Sight::Seen(_)));
+        assert!(matches!(judged(&STREAM_INTERVAL, &[stream(7), stream(7)]), Sight::Ignored(_)));
+        assert!(matches!(judged(&STREAM_INTERVAL, &[stream(2), stream(2)]), Sight::Unseen(_)), "too short");
+        let counting = |n: u64| answer(&json!({"choices": [{"index": 0}], "usage": {"prompt_tokens": n}}));
+        assert!(matches!(judged(&TRUNCATE_PROMPT, &[counting(9), counting(4)]), Sight::Seen(_)));
+        assert!(matches!(judged(&TRUNCATE_PROMPT, &[counting(9), counting(9)]), Sight::Ignored(_)));
+        let ids = answer(&json!({"choices": [{"index": 0, "token_ids": [7]}]}));
+        assert_eq!(judged(&TOKEN_IDS, &[ids]), Sight::Seen("return_token_ids true: 1 id".into()));
+        assert!(matches!(judged(&TOKEN_IDS, &[saying("a")]), Sight::Ignored(_)));
+        let named = |token: &str| {
+            let content = json!([{"token": token, "top_logprobs": []}]);
+            answer(&json!({"choices": [{"index": 0, "logprobs": {"content": content}}]}))
+        };
+        assert!(matches!(judged(&TOKENS_AS_IDS, &[named("token_id:7")]), Sight::Seen(_)));
+        assert!(matches!(judged(&TOKENS_AS_IDS, &[named("a")]), Sight::Ignored(_)));
+        assert!(matches!(judged(&TOKENS_AS_IDS, &[saying("a")]), Sight::Unseen(_)));
     }
 
     #[test]
