@@ -47,3 +47,31 @@ fn a_recording_that_is_not_there_is_told_with_trial_and_request() {
         assert!(journal.contains(part), "no {part:?} in:\n{journal}");
     }
 }
+
+/// A server that is wrong in one way, so that some of our own trials are red.
+const WRONG: &str = "about: x\nmode: sim\nserved_model_name: sim\nsim:\n  faults:\n    - {when: {every: 7}, fault: wrong_finish}\n";
+
+#[test]
+fn every_shipped_trial_has_the_same_verdict_in_a_replay() {
+    let root = CrateRoot::new().file("configs/scenarios/wrong.yaml", WRONG);
+    for entry in
+        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/cases/functional")).expect("our cases")
+    {
+        let path = entry.expect("a file").path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let folder = root.path().join("cases/functional");
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    let recorded = root.run(&["run", "--scenario", "wrong", "--record", "tape", "functional::"]);
+    let first = verdicts(&root);
+    assert_eq!(recorded.code, Some(1), "{}", recorded.err);
+    let replayed = root.run(&["run", "--scenario", "wrong", "--replay", "tape", "functional::"]);
+    assert_eq!(replayed.code, Some(1), "{}", replayed.err);
+    let count = |verdict: &str| first.iter().filter(|(_, one)| one == verdict).count();
+    assert!(count("passed") > 900 && count("failed") > 10, "{} and {}", count("passed"), count("failed"));
+    let again = verdicts(&root);
+    let other: Vec<_> = first.iter().zip(&again).filter(|(one, other)| one != other).collect();
+    assert!(other.is_empty() && first.len() == again.len(), "{other:#?}");
+}

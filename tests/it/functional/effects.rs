@@ -23,6 +23,14 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("stop_token_ids", "params_boundary::stop_token::api_completions::mode_plain"),
     ("ignore_eos", "params_boundary::ignore_eos::api_chat::mode_plain"),
     ("n", "params_boundary::n::api_completions::mode_stream"),
+    ("presence_penalty", "params_boundary::penalty_acts::api_chat::mode_plain::by_presence"),
+    ("frequency_penalty", "params_boundary::penalty_acts::api_completions::mode_plain::by_frequency"),
+    ("repetition_penalty", "params_boundary::penalty_acts::api_chat::mode_plain::by_repetition"),
+    ("min_tokens", "params_boundary::min_tokens::api_chat::mode_plain"),
+    ("bad_words", "params_boundary::bad_words::api_chat::mode_plain"),
+    ("stream_interval", "streaming::interval"),
+    ("truncate_prompt_tokens", "params_boundary::truncate_prompt::api_chat::mode_plain"),
+    ("return_token_ids", "params_boundary::token_ids::api_chat::mode_plain"),
 ];
 
 /// The fault that ignores `field`.
