@@ -20,14 +20,16 @@ impl BaseUrl {
         if text.contains('@') {
             return Err("credentials do not belong into an address; set VLLM_CIBENCH_API_KEY".to_owned());
         }
+        // A query may be a secret as well.
+        let shown = text.find(['?', '#']).map_or_else(|| text.to_owned(), |at| format!("{}…", &text[..=at]));
         let url = Url::parse(text).map_err(|e| {
-            format!("expected an address such as http://127.0.0.1:8000/v1, found `{text}`: {e}")
+            format!("expected an address such as http://127.0.0.1:8000/v1, found `{shown}`: {e}")
         })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(format!("expected http:// or https://, found `{}:`", url.scheme()));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("expected an address without `?` and `#`, found `{text}`"));
+            return Err(format!("expected an address without `?` and `#`, found `{shown}`"));
         }
         let trimmed = text.trim_end_matches('/');
         if !url.path().trim_end_matches('/').ends_with("/v1") {
@@ -41,6 +43,11 @@ impl BaseUrl {
     /// The address, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
     }
 
     /// Where health, metrics, tokenize and version lie: the parent of `/v1`.
@@ -77,7 +84,7 @@ mod tests {
                 "http://h:1",
                 "expected an address that ends in /v1, found `http://h:1`; did you mean `http://h:1/v1`?",
             ),
-            ("http://h/v1?a=1", "expected an address without `?` and `#`, found `http://h/v1?a=1`"),
+            ("http://h/v1?a=1", "expected an address without `?` and `#`, found `http://h/v1?…`"),
             ("ftp://h/v1", "expected http:// or https://, found `ftp:`"),
             (
                 "127.0.0.1:8000/v1",
