@@ -17,12 +17,13 @@ use super::{
     ask::Asker,
     cache::{self, Cached},
     combine::combine,
+    facts,
     heard::{Heard, json},
     ladder::UNASKED,
     probe,
 };
 use crate::{
-    client::{Request, Route, Target},
+    client::{Engine, Request, Route, Target},
     probe::Bounds,
 };
 
@@ -89,6 +90,15 @@ async fn kept_or_new(
         notes.push(note(format!("the probe was not kept: {error}")));
     }
     report
+}
+
+/// What `target` is, for those who ask nothing else of it: two small requests.
+pub async fn recognise(target: &Target, cancel: &CancellationToken) -> Engine {
+    let mut asker = Asker::new(target, cancel, Bounds::default());
+    let version = asker.send(&Request::get(Route::Root("/version".into()))).await;
+    let metrics = asker.send(&Request::get(Route::Root("/metrics".into()))).await;
+    let facts = facts::read(&target.model, Some(&version), None, Some(&metrics), None);
+    Engine { name: facts.engine, version: facts.version }
 }
 
 /// The first model that the server lists, for those who name none.

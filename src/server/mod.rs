@@ -46,7 +46,7 @@ use crate::{
     probe::{
         cache::{self, Cached},
         combine::combine,
-        discover::discover,
+        discover::{discover, recognise},
     },
     sim::{self, Sim},
 };
@@ -258,6 +258,16 @@ impl Server {
         mut notes: Vec<Note>,
     ) -> Ready<Target> {
         if cx.wanted.is_empty() {
+            // A replay has no other way to learn which engine's deviations hold.
+            let world = match self.settings.tape {
+                Tape::Off => world,
+                Tape::Record(_) | Tape::Replay(_) => {
+                    let engine = recognise(&world.scoped("probe"), &cx.cancel).await;
+                    let name = engine.name.or(world.engine.name.clone());
+                    let version = engine.version.or(world.engine.version.clone());
+                    world.with_engine(Engine { name, version })
+                }
+            };
             return Ready { world, effective, capabilities: self.declared.clone(), notes };
         }
         let outlives = self.settings.runs_already() || self.settings.cluster.is_some();

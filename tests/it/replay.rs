@@ -48,6 +48,18 @@ fn a_recording_that_is_not_there_is_told_with_trial_and_request() {
     }
 }
 
+#[test]
+fn a_replay_knows_the_engine_whose_deviations_were_seen() {
+    let deviates = "cases:\n  - id: odd\n    endpoint: chat\n    ask: Say hello.\n    request: {max_tokens: \"4\"}\n    \
+                    expect: [{error: {status: 4xx}}]\n    deviations: [{engine: vllm, versions: '=0.32', ref: seen, expect: [{status: 200}]}]\n";
+    let root = CrateRoot::new().file("cases/functional/a.yaml", deviates);
+    for tape in ["--record", "--replay"] {
+        let ran = root.run(&["run", tape, "tape", "--model", "sim"]);
+        assert_eq!(ran.code, Some(0), "{tape}: {}", ran.err);
+        assert!(root.left("journal.jsonl").contains("vllm =0.32: seen"), "{tape}");
+    }
+}
+
 /// A server that is wrong in one way, so that some of our own trials are red.
 const WRONG: &str = "about: x\nmode: sim\nserved_model_name: sim\nsim:\n  faults:\n    - {when: {every: 7}, fault: wrong_finish}\n";
 
