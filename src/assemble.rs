@@ -25,7 +25,7 @@ use crate::{
     config::{Environment, Flags, Settings},
     functional::{self, FunctionalSuite},
     perf::Perf,
-    report::{Html, Prometheus},
+    report,
     server::Server,
 };
 
@@ -92,9 +92,8 @@ impl Assembly {
         let plan = plan(&settings, environment, door);
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
-        let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment)
-            .report(Box::new(Prometheus::new(&settings.metric_prefix)))
-            .report(Box::new(Html));
+        let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment);
+        let session = report::domain(&settings.metric_prefix).into_iter().fold(session, Session::report);
         Ok(self.extras.into_iter().fold(session, |session, extra| extra(session)))
     }
 

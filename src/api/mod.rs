@@ -6,9 +6,11 @@
 mod answer;
 mod assemble;
 mod error;
+mod exposition;
 mod stream;
 
 pub use answer::{Answer, Body};
 pub use assemble::{Assembler, Choice, Final, ToolCall};
 pub use error::{ApiError, ErrorShape};
+pub use exposition::{Buckets, Exposition, ExpositionError, Sample};
 pub use stream::{StreamEnd, StreamEvent, StreamFacts};

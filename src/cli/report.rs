@@ -10,11 +10,11 @@ use st_harness::{
     folder::RunFolder,
     journal::{RunRecord, Status},
     redact::Redactor,
-    report::{self, Files, Report},
+    report::{self, Document, Files, Report},
 };
 
 use super::fail;
-use crate::report::{Html, Prometheus};
+use crate::report::domain;
 
 /// What `report` is told.
 #[derive(Debug, clap::Args)]
@@ -58,15 +58,18 @@ fn make(args: &ReportArgs, out: &Utf8PathBuf) -> Result<RunRecord, String> {
     // What a journal holds has passed the redactor of its run.
     let folder = RunFolder::open(out, Arc::new(Redactor::new())).map_err(|error| error.to_string())?;
     let mut reports: Vec<Box<dyn Report>> = report::standard(out);
-    reports.push(Box::new(Prometheus::new(&args.metric_prefix)));
-    reports.push(Box::new(Html));
+    reports.extend(domain(&args.metric_prefix));
     let files = Files::below(&args.runs);
+    let mut broken = Vec::new();
     for report in reports {
-        for document in report.render(&record, &files)? {
-            folder.write(&document.path, &document.text).map_err(|error| error.to_string())?;
-        }
+        // One that cannot be made, for want of a file, keeps no other from being made.
+        let written = report.render(&record, &files).and_then(|documents| {
+            let write = |document: &Document| folder.write(&document.path, &document.text);
+            documents.iter().try_for_each(write).map_err(|error| error.to_string())
+        });
+        broken.extend(written.err().map(|error| format!("the {} report: {error}", report.name())));
     }
-    Ok(record)
+    if broken.is_empty() { Ok(record) } else { Err(broken.join("\nerror: ")) }
 }
 
 /// `12 trials: 10 passed, 1 failed, 1 interrupted`.

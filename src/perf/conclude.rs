@@ -12,12 +12,15 @@ use st_harness::{
 };
 
 use crate::{
+    client::Stamp,
     perf::{
+        definitions as define,
         drive::{Driven, Stopped},
         expect::judge,
         prompt::{Counted, Prompts},
         record::Record,
         schedule::Schedule,
+        server::{self, Reading},
         spec::Spec,
         steps::{below_ceiling, steps},
         summary::Summary,
@@ -31,6 +34,9 @@ pub(super) struct Run<'a> {
     pub(super) schedule: &'a Schedule,
     pub(super) driven: &'a Driven,
     pub(super) prompts: &'a Prompts,
+    pub(super) readings: &'a [Reading],
+    /// One moment on both clocks: with it every stamp of this process has its place in the day.
+    pub(super) clock: (jiff::Timestamp, Stamp),
 }
 
 /// From records to an observation.
@@ -40,6 +46,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
     let judged = judge(spec, case, &summary, records);
     let failures = Failures::of(records);
     let steps = steps(run.schedule, records);
+    let server = server::tell(run.readings, records);
     let details = json!({
         "spec": {
             "requests": spec.requests(),
@@ -54,6 +61,9 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "epochs": epochs(run.driven),
         "steps": steps,
         "quantile_method": "linear",
+        "clock": {"wall": run.clock.0, "stamp_ns": run.clock.1.0},
+        "null_stamps": {"sent": define::WRITE_TIME.null},
+        "server": {"tokens": server.compared},
         "window_ns": summary.window_ns,
         "outcomes": summary.outcomes,
         "warmup_outcomes": summary.warmup_outcomes,
@@ -70,8 +80,10 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
     notes.extend(prompt_note(&run.prompts.counted));
     notes.extend(below_ceiling(&steps).map(|text| note("below-ceiling", text)));
     notes.extend(failures.line().map(|line| note("failed-requests", line)));
+    notes.extend(server.notes.into_iter().map(|(kind, text)| note(kind, text)));
     let mut measurements = summary.measurements.clone();
     measurements.extend(judged.measurements);
+    measurements.extend(server.measurements);
     let broken = stopped(run.driven, case).into_iter().chain(judged.broken).collect();
     Observation {
         outcome: ending(&validity, &summary, broken, &failures),
@@ -215,10 +227,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        client::Stamp,
-        perf::{drive::Turned, record::Outcome, suite::tests::case, summary::tests::record},
-    };
+    use crate::perf::{drive::Turned, record::Outcome, suite::tests::case, summary::tests::record};
 
     fn spec(extra: &str) -> Spec {
         let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
@@ -239,8 +248,13 @@ mod tests {
             shifted: Duration::ZERO,
             threads: Vec::new(),
         };
-        let run =
-            Run { schedule: &Schedule::of(spec), driven: &Driven { epochs: vec![epoch] }, prompts: &prompts };
+        let run = Run {
+            schedule: &Schedule::of(spec),
+            driven: &Driven { epochs: vec![epoch] },
+            prompts: &prompts,
+            readings: &[],
+            clock: (jiff::Timestamp::UNIX_EPOCH, Stamp(0)),
+        };
         conclude(spec, &case(), &run, records)
     }
 

@@ -10,15 +10,19 @@
 //!
 //! 性能测试：规格、驱动、时间线、汇总与有效性。
 
+mod chunk;
 mod conclude;
 pub mod definitions;
 pub mod drive;
 mod expect;
+pub mod histogram;
 pub mod prompt;
 pub mod quantile;
 mod random;
 pub mod record;
 pub mod schedule;
+pub mod series;
+pub mod server;
 mod sidecar;
 pub mod spec;
 pub mod steps;

@@ -38,6 +38,10 @@ impl Sorted {
         let below = at.floor() as usize;
         let above = (below + 1).min(last);
         let share = at - below as f64;
+        if share == 0.0 {
+            // Its upper neighbour, which may be infinite, has no part in it.
+            return Some(self.0[below]);
+        }
         // `min`: rounding must not carry the figure past its upper neighbour.
         Some((self.0[below] + (self.0[above] - self.0[below]) * share).min(self.0[above]))
     }
@@ -114,6 +118,25 @@ mod tests {
     #[test]
     fn the_tail_needs_many_samples() {
         assert_eq!([0.9, 0.95, 0.99].map(enough), [29, 59, 299]);
+    }
+
+    /// `numpy.quantile(x, q)` (method `linear`) of these ten, written down from it.
+    #[test]
+    fn ten_values_have_the_quantiles_that_numpy_gives() {
+        let sample = Sorted::new(vec![0.9, 12.5, 3.1, 3.1, 7.25, 100.0, 41.0, 0.02, 6.0, 5.5]);
+        for (q, expected) in
+            [(0.5, 5.75), (0.75, 11.1875), (0.9, 46.9), (0.95, 73.45), (0.99, 94.69), (0.1, 0.812)]
+        {
+            let found = sample.quantile(q).unwrap();
+            assert!((found - expected).abs() < 1e-9, "q {q}: {found}, numpy {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_infinitely_slow_spoils_only_the_quantiles_that_reach_it() {
+        let sample = Sorted::new(vec![1.0, 2.0, 3.0, 4.0, f64::INFINITY]);
+        assert_eq!(sample.quantile(0.75), Some(4.0));
+        assert_eq!(sample.quantile(0.9), Some(f64::INFINITY));
     }
 
     proptest! {

@@ -91,13 +91,50 @@ pub enum TokenSource {
     Events,
 }
 
-/// An event that held tokens.
+impl TokenSource {
+    /// Its word in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UsagePerEvent => "usage_per_event",
+            Self::UsageTotal => "usage_total",
+            Self::Events => "events",
+        }
+    }
+}
+
+/// What the text of an event belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Channel {
+    /// The answer, tool calls included.
+    #[serde(rename = "a")]
+    Answer,
+    /// The reasoning before it.
+    #[serde(rename = "r")]
+    Reasoning,
+}
+
+/// An event that held tokens. In the sidecar it is `[at, tokens, "a"]`: there are thousands of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(Stamp, u64, Channel)", into = "(Stamp, u64, Channel)")]
 pub struct TokenEvent {
     /// When the read that completed it came.
     pub at: Stamp,
     /// How many tokens, at least 1.
     pub tokens: u64,
+    /// Of what.
+    pub channel: Channel,
+}
+
+impl From<(Stamp, u64, Channel)> for TokenEvent {
+    fn from((at, tokens, channel): (Stamp, u64, Channel)) -> Self {
+        Self { at, tokens, channel }
+    }
+}
+
+impl From<TokenEvent> for (Stamp, u64, Channel) {
+    fn from(event: TokenEvent) -> Self {
+        (event.at, event.tokens, event.channel)
+    }
 }
 
 /// What is kept of one request: stamps in nanoseconds of the process's monotonic clock, null where a thing did
@@ -140,6 +177,8 @@ pub struct Record {
     pub ended: Stamp,
     /// The status.
     pub status: Option<u16>,
+    /// The server's own id of the answer, for its log.
+    pub request_id: Option<String>,
     /// Why the server stopped.
     pub finish_reason: Option<String>,
     /// As the server counts them, chat template included.
@@ -148,6 +187,11 @@ pub struct Record {
     pub cached_tokens: Option<u64>,
     /// Output tokens, by `token_source`.
     pub output_tokens: u64,
+    /// Those of the reasoning: as the server counts them, else by the events that showed reasoning; null where its
+    /// total cannot be divided.
+    pub reasoning_tokens: Option<u64>,
+    /// The others.
+    pub content_tokens: Option<u64>,
     /// Who counted.
     pub token_source: TokenSource,
     /// Every event with tokens.
@@ -167,6 +211,11 @@ impl Record {
     /// `ttft/1` in nanoseconds.
     pub fn ttft(&self) -> Option<u64> {
         Some(self.first_token?.0.saturating_sub(self.started.0))
+    }
+
+    /// `ttfa/1` in nanoseconds.
+    pub fn ttfa(&self) -> Option<u64> {
+        Some(self.first_answer?.0.saturating_sub(self.started.0))
     }
 
     /// `e2e/1` in nanoseconds.
@@ -190,6 +239,29 @@ impl Record {
         };
         let after_first = streamed.checked_sub(first.tokens).filter(|&n| n > 0 && self.events.len() > 1)?;
         Some((last.at.0 - first.at.0) as f64 / after_first as f64)
+    }
+
+    /// `response_time/1` in nanoseconds.
+    pub fn response_time(&self) -> u64 {
+        self.ended.0.saturating_sub(self.started.0)
+    }
+
+    /// `normalized_latency/1` in nanoseconds, not rounded.
+    pub fn normalized_latency(&self) -> Option<f64> {
+        let took = self.last_token?.0.saturating_sub(self.scheduled.0);
+        (self.output_tokens > 0).then(|| took as f64 / self.output_tokens as f64)
+    }
+
+    /// `icl/1`: one sample for each token event after the first, in nanoseconds.
+    pub fn icl(&self) -> impl Iterator<Item = u64> + '_ {
+        self.events.windows(2).map(|pair| pair[1].at.0 - pair[0].at.0)
+    }
+
+    /// When each token came, as far as events tell.
+    pub fn token_stamps(&self) -> impl Iterator<Item = Stamp> + '_ {
+        self.events.iter().flat_map(|event| {
+            std::iter::repeat_n(event.at, usize::try_from(event.tokens).unwrap_or(usize::MAX))
+        })
     }
 
     /// `itl/1`: one sample for each token after the first event, in nanoseconds, not rounded.

@@ -14,13 +14,14 @@ use st_harness::{
 };
 
 use crate::{
-    client::{Limits, Request, Target},
+    client::{Limits, Request, Stamp, Target},
     perf::{
         conclude::{Run, conclude, note},
         drive::{self, Driven, Plan, drive},
         prompt::{Prompts, Wanted, prepare},
         record::Record,
         schedule::{self, Schedule},
+        server::{Scraped, Scraper},
         sidecar,
         spec::{Endpoint, Spec},
         tokenize::ServerCount,
@@ -72,14 +73,20 @@ impl Suite<Target> for Perf {
             Ok(measured) => measured,
             Err(message) => return errored(Reason::new("load", message)),
         };
-        let Measured { driven, records, written } = measured;
+        let Measured { driven, records, written, server } = measured;
         let mut observation = conclude(
             spec,
             &cx.case,
-            &Run { schedule: &schedule, driven: &driven, prompts: &prompts },
+            &Run {
+                schedule: &schedule,
+                driven: &driven,
+                prompts: &prompts,
+                readings: &server.readings,
+                clock: (jiff::Timestamp::now(), Stamp::now()),
+            },
             &records,
         );
-        for (role, artifact) in [("sidecar", written), ("schedule", saved)] {
+        for (role, artifact) in [("sidecar", written), ("schedule", saved), ("gauges", server.written)] {
             match artifact {
                 Ok(artifact) => observation.artifacts.push(artifact),
                 Err(message) => observation.notes.push(note(role, message)),
@@ -194,26 +201,32 @@ struct Measured {
     driven: Driven,
     records: Vec<Record>,
     written: Result<Artifact, String>,
+    server: Scraped,
 }
 
 /// Drives the load on threads of its own, while another one takes the records to the sidecar: no disk is waited for
 /// between two requests.
 async fn measure(plan: Plan, cx: &Cx<Target>, target: &Target) -> Result<Measured, String> {
+    let warm_up = plan.epochs.first().map_or(0, |epoch| epoch.warmup as u64);
+    let scraper = Scraper::begin(target, &cx.folder, warm_up).await?;
+    let server_hears = scraper.listener();
     let (keep, ended) = mpsc::channel();
     let folder = cx.folder.clone();
     let writer = tokio::task::spawn_blocking(move || sidecar::write(&folder, ended));
     let (client, cancel) = (target.client.clone(), cx.cancel.clone());
     let driven = tokio::task::spawn_blocking(move || {
         drive(&client, &plan, &cancel, &|record| {
+            server_hears(&record);
             // The writer outlives the load; were it gone, its own error would tell.
             let _ = keep.send(record);
         })
     });
     let driven = driven.await.map_err(|error| format!("the load failed: {error}"))?;
+    let server = scraper.finish().await;
     let (records, written) = writer
         .await
         .unwrap_or_else(|error| (Vec::new(), Err(format!("the sidecar's writer failed: {error}"))));
-    Ok(Measured { driven: driven?, records, written })
+    Ok(Measured { driven: driven?, records, written, server })
 }
 
 #[cfg(test)]

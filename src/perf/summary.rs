@@ -1,5 +1,6 @@
-//! From the records of a trial to its figures: [`Summary`]. Latencies are taken of successful requests only, and
-//! how many others there were stands beside them. Must not know what is expected of the figures.
+//! From the records of a trial to its figures: [`Summary`]. Latencies are taken of successful requests, and how many
+//! others there were stands beside them; where a name ends in `_all`, those count as slower than every other. Must
+//! not know what is expected of the figures.
 //!
 //! 由请求记录汇总指标；失败请求单独计数。
 
@@ -11,8 +12,41 @@ use st_harness::verdict::Measurement;
 use crate::perf::{
     definitions::{self as define, Definition},
     quantile::{Sorted, TOLD, enough},
-    record::Record,
+    record::{Outcome, Record},
 };
+
+/// What one request has at most one value of.
+type PerRequest = (Definition, fn(&Record) -> Option<f64>);
+
+/// Of successful requests, in the units of their definitions.
+const PER_REQUEST: [PerRequest; 15] = [
+    (define::TTFT, |r| r.ttft().map(seconds)),
+    (define::TTFA, |r| r.ttfa().map(seconds)),
+    (define::TTST, |r| r.ttst().map(seconds)),
+    (define::TPOT, |r| r.tpot().map(|ns| ns / 1e9)),
+    (define::E2E, |r| r.e2e().map(seconds)),
+    (define::RESPONSE_TIME, |r| Some(seconds(r.response_time()))),
+    (define::TTFT_FROM_DUE, |r| Some(seconds(r.first_token?.0.saturating_sub(r.scheduled.0)))),
+    (define::E2E_FROM_DUE, |r| Some(seconds(r.last_token?.0.saturating_sub(r.scheduled.0)))),
+    (define::NORMALIZED_LATENCY, |r| r.normalized_latency().map(|ns| ns / 1e9)),
+    (define::WRITE_TIME, |r| Some(seconds(r.sent?.0.saturating_sub(r.started.0)))),
+    (define::OUTPUT_TOKENS, |r| Some(r.output_tokens as f64)),
+    (define::REASONING_TOKENS, |r| r.reasoning_tokens.map(|n| n as f64)),
+    (define::CONTENT_TOKENS, |r| r.content_tokens.map(|n| n as f64)),
+    (define::PROMPT_TOKENS, |r| r.prompt_tokens.map(|n| n as f64)),
+    (define::CACHED_TOKENS, |r| r.cached_tokens.map(|n| n as f64)),
+];
+
+/// Of every measured request, however it ended.
+const PER_SENT: [(Definition, fn(&Record) -> f64); 2] = [
+    (define::ADMISSION_WAIT, |r| seconds(r.admitted.0.saturating_sub(r.scheduled.0))),
+    (define::SEND_LAG, |r| seconds(r.started.0.saturating_sub(r.admitted.0))),
+];
+
+/// Nanoseconds as seconds, the only place where they cease to be integers.
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
 
 /// The figures of a trial, over its measured requests.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +77,10 @@ impl Summary {
             thin_quantiles: Vec::new(),
         };
         let good: Vec<&Record> = measured.iter().copied().filter(|record| record.is_ok()).collect();
-        summary.samples(&good);
-        summary.rates(&measured, &good, window_ns.filter(|&ns| ns > 0).map(|ns| ns as f64 / 1e9));
+        summary.samples(&measured, &good);
+        summary.rates(&measured, &good, window_ns);
+        let place = |figure: &Measurement| define::ALL.iter().position(|of| of.id == figure.definition);
+        summary.measurements.sort_by_key(place);
         summary
     }
 
@@ -63,18 +99,28 @@ impl Summary {
         self.outcomes.values().sum::<u64>() - self.ended("cancelled")
     }
 
-    fn samples(&mut self, good: &[&Record]) {
-        let ns = |value: Option<u64>| value.map(|ns| ns as f64 / 1e9);
-        self.sample(&define::TTFT, good.iter().filter_map(|r| ns(r.ttft())).collect());
-        self.sample(&define::TTST, good.iter().filter_map(|r| ns(r.ttst())).collect());
-        self.sample(&define::TPOT, good.iter().filter_map(|r| r.tpot()).map(|ns| ns / 1e9).collect());
+    fn samples(&mut self, measured: &[&Record], good: &[&Record]) {
+        for (of, value) in PER_REQUEST {
+            self.sample(&of, good.iter().filter_map(|record| value(record)).collect());
+        }
         self.sample(&define::ITL, good.iter().flat_map(|r| r.itl()).map(|ns| ns / 1e9).collect());
-        self.sample(&define::E2E, good.iter().filter_map(|r| ns(r.e2e())).collect());
-        self.sample(&define::OUTPUT_TOKENS, good.iter().map(|r| r.output_tokens as f64).collect());
-        self.sample(
-            &define::PROMPT_TOKENS,
-            good.iter().filter_map(|r| r.prompt_tokens).map(|n| n as f64).collect(),
-        );
+        self.sample(&define::ICL, good.iter().flat_map(|r| r.icl()).map(seconds).collect());
+        for (of, value) in PER_SENT {
+            self.sample(&of, measured.iter().map(|record| value(record)).collect());
+        }
+        self.of_all(&define::TTFT_ALL, measured, Record::ttft);
+        self.of_all(&define::E2E_ALL, measured, Record::e2e);
+    }
+
+    /// Quantiles over all that ended by themselves, the failed ones above all others.
+    fn of_all(&mut self, of: &Definition, measured: &[&Record], value: fn(&Record) -> Option<u64>) {
+        let judged = measured.iter().filter(|record| record.outcome != Outcome::Cancelled);
+        let slow = |r: &&&Record| if r.is_ok() { value(r).map(seconds) } else { Some(f64::INFINITY) };
+        let sample = Sorted::new(judged.filter_map(|record| slow(&record)).collect());
+        for (stat, q) in TOLD {
+            let finite = sample.quantile(q).filter(|value| value.is_finite());
+            self.push(of, stat, finite, sample.len() as u64);
+        }
     }
 
     /// Every figure of one sample.
@@ -93,8 +139,9 @@ impl Summary {
         self.push(of, "sum", sample.sum(), n);
     }
 
-    fn rates(&mut self, measured: &[&Record], good: &[&Record], window_s: Option<f64>) {
+    fn rates(&mut self, measured: &[&Record], good: &[&Record], window_ns: Option<u64>) {
         let n = good.len() as u64;
+        let window_s = window_ns.filter(|&ns| ns > 0).map(seconds);
         let per_second = |amount: f64| window_s.map(|window| amount / window);
         let output: u64 = good.iter().map(|r| r.output_tokens).sum();
         let prompt: Option<u64> = good.iter().map(|r| r.prompt_tokens).sum();
@@ -106,7 +153,8 @@ impl Summary {
         let judged = self.judged();
         let failed = (judged > 0).then(|| (judged - n) as f64 / judged as f64);
         self.push(&define::FAILURE_RATIO, "value", failed, judged);
-        let busy: f64 = measured.iter().map(|r| (r.ended.0 - r.started.0) as f64 / 1e9).sum();
+        self.push(&define::TOTAL_TIME, "value", window_ns.map(seconds), measured.len() as u64);
+        let busy: f64 = measured.iter().map(|r| seconds(r.response_time())).sum();
         self.push(&define::ACHIEVED_CONCURRENCY, "value", per_second(busy), measured.len() as u64);
     }
 
@@ -125,7 +173,7 @@ pub fn measurement(of: &Definition, stat: &str, value: Option<f64>, n: u64) -> M
         null_reason: value.is_none().then(|| of.null.to_owned()),
         n,
         definition: of.id.to_owned(),
-        source: "client".to_owned(),
+        source: of.source.to_owned(),
         labels: Map::new(),
     }
 }
@@ -154,7 +202,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         client::Stamp,
-        perf::record::{Outcome, TokenEvent, TokenSource},
+        perf::record::{Channel, TokenEvent, TokenSource},
     };
 
     const MS: u64 = 1_000_000;
@@ -162,7 +210,8 @@ pub(crate) mod tests {
     /// A request started at `start` ms: 4 tokens, the first after 100 ms, then one every 20 ms; over 10 ms later.
     pub(crate) fn record(index: u64, start: u64, outcome: Outcome) -> Record {
         let at = |ms: u64| Stamp((start + ms) * MS);
-        let tokens = [100, 120, 140, 160].map(|ms| TokenEvent { at: at(ms), tokens: 1 });
+        let tokens =
+            [100, 120, 140, 160].map(|ms| TokenEvent { at: at(ms), tokens: 1, channel: Channel::Answer });
         Record {
             index,
             warmup: false,
@@ -182,10 +231,13 @@ pub(crate) mod tests {
             done: Some(at(165)),
             ended: at(170),
             status: Some(200),
+            request_id: Some(format!("chatcmpl-{index}")),
             finish_reason: Some("length".to_owned()),
             prompt_tokens: Some(10),
             cached_tokens: None,
             output_tokens: 4,
+            reasoning_tokens: Some(0),
+            content_tokens: Some(4),
             token_source: TokenSource::UsagePerEvent,
             events: tokens.to_vec(),
             bytes: 100,
@@ -229,6 +281,66 @@ pub(crate) mod tests {
         near(value(&summary, "requests_per_second", "value"), 1.0 / 0.17);
         assert_eq!(summary.find("ttft", "mean").unwrap().n, 1);
         assert_eq!((summary.ended("ok"), summary.ended("status")), (1, 1));
+    }
+
+    #[test]
+    fn failed_requests_count_as_slower_than_all_others_where_the_name_says_all() {
+        let refused = |index| record(index, 0, Outcome::Status { status: 503, message: "busy".to_owned() });
+        let records: Vec<Record> =
+            (0..8).map(|index| record(index, 0, Outcome::Ok)).chain((8..10).map(refused)).collect();
+        let summary = Summary::of(&records);
+        near(value(&summary, "ttft_all", "p75"), 0.1);
+        let p90 = summary.find("ttft_all", "p90").unwrap();
+        assert_eq!((p90.value, p90.n), (None, 10), "a fifth failed: there is no 90 % that were served");
+        assert!(p90.null_reason.as_deref().unwrap().contains("among the requests that failed"));
+        near(value(&summary, "ttft", "p99"), 0.1);
+    }
+
+    #[test]
+    fn a_mean_that_cold_requests_distort_stands_beside_its_quantiles() {
+        let slow = |index| {
+            let mut cold = record(index, 0, Outcome::Ok);
+            cold.first_token = cold.first_token.map(|at| Stamp(at.0 + 40_000 * MS));
+            cold
+        };
+        let few: Vec<Record> =
+            (0..10).map(|n| if n == 0 { slow(n) } else { record(n, 0, Outcome::Ok) }).collect();
+        let many: Vec<Record> =
+            (0..100).map(|n| if n == 0 { slow(n) } else { record(n, 0, Outcome::Ok) }).collect();
+        let (few, many) = (Summary::of(&few), Summary::of(&many));
+        assert!(
+            value(&few, "ttft", "mean") > value(&many, "ttft", "mean"),
+            "the mean is diluted by load alone"
+        );
+        assert_eq!(value(&few, "ttft", "p50"), value(&many, "ttft", "p50"));
+        let warm = Record { warmup: true, ..slow(0) };
+        near(value(&Summary::of(&[warm, record(1, 0, Outcome::Ok)]), "ttft", "mean"), 0.1);
+    }
+
+    #[test]
+    fn nothing_is_rounded_before_it_is_added_up() {
+        let mut odd = record(0, 0, Outcome::Ok);
+        odd.first_token = Some(Stamp(100_000_001));
+        let records: Vec<Record> = vec![odd; 3];
+        near(value(&Summary::of(&records), "ttft", "sum"), 0.300_000_003);
+    }
+
+    #[test]
+    fn waits_before_the_sending_are_figures_of_their_own() {
+        let mut late = record(0, 0, Outcome::Ok);
+        (late.admitted, late.started) = (Stamp(30 * MS), Stamp(40 * MS));
+        let summary = Summary::of(&[late]);
+        near(value(&summary, "admission_wait", "max"), 0.03);
+        near(value(&summary, "send_lag", "max"), 0.01);
+        near(value(&summary, "ttft", "max"), 0.06);
+        near(value(&summary, "ttft_from_due", "max"), 0.1);
+        near(value(&summary, "e2e_from_due", "max"), 0.16);
+        near(value(&summary, "response_time", "max"), 0.13);
+        near(value(&summary, "normalized_latency", "mean"), 0.04);
+        near(value(&summary, "total_time", "value"), 0.13);
+        let written = summary.find("write_time", "p50").unwrap();
+        assert_eq!(written.value, None);
+        assert!(written.null_reason.as_deref().unwrap().starts_with("the transport cannot tell"));
     }
 
     #[test]

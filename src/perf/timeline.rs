@@ -3,14 +3,14 @@
 //!
 //! 单个请求的时间线：由交换事件得出各时刻、逐事件 token 数与结局。
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use crate::{
     client::{End, Event, Fault, SseReader, Stamp},
-    perf::record::{Outcome, Record, TokenEvent, TokenSource},
+    perf::{
+        chunk::{Choice, Chunk, Usage},
+        record::{Channel, Outcome, Record, TokenEvent, TokenSource},
+    },
 };
 
 /// Which request a timeline is of, known before it starts.
@@ -46,6 +46,8 @@ pub struct Timeline {
     /// The server's running count, where its events carry one.
     running: Option<u64>,
     total: Option<u64>,
+    /// Tokens of the reasoning, where the server counts them apart.
+    reasoning: Option<u64>,
     /// What is wrong with the stream; the first finding stands.
     fault: Option<Outcome>,
 }
@@ -73,10 +75,13 @@ impl Timeline {
                 done: None,
                 ended: slot.started,
                 status: None,
+                request_id: None,
                 finish_reason: None,
                 prompt_tokens: None,
                 cached_tokens: None,
                 output_tokens: 0,
+                reasoning_tokens: None,
+                content_tokens: None,
                 token_source: TokenSource::Events,
                 events: Vec::new(),
                 bytes: 0,
@@ -87,6 +92,7 @@ impl Timeline {
             refusal: Vec::new(),
             running: None,
             total: None,
+            reasoning: None,
             fault: None,
         }
     }
@@ -109,7 +115,26 @@ impl Timeline {
             (None, Some(total)) => (total, TokenSource::UsageTotal),
             (None, None) => (shown, TokenSource::Events),
         };
+        (self.record.reasoning_tokens, self.record.content_tokens) = self.divided();
         self.record
+    }
+
+    /// How many of the output tokens are reasoning, and how many are not.
+    fn divided(&self) -> (Option<u64>, Option<u64>) {
+        let output = self.record.output_tokens;
+        let of = |wanted| {
+            let events = self.record.events.iter().filter(|event| event.channel == wanted);
+            events.map(|event| event.tokens).sum::<u64>()
+        };
+        let reasoning = match (self.reasoning, of(Channel::Reasoning), of(Channel::Answer)) {
+            (Some(told), ..) => Some(told),
+            (None, 0, _) => Some(0),
+            (None, _, 0) => Some(output),
+            // One total for both, and events that do not say how many tokens they hold.
+            (None, ..) if self.record.token_source == TokenSource::UsageTotal => None,
+            (None, shown, _) => Some(shown),
+        };
+        (reasoning, reasoning.and_then(|reasoning| output.checked_sub(reasoning)))
     }
 
     fn headers(&mut self, at: Stamp, status: u16, headers: &[(String, String)]) {
@@ -159,12 +184,16 @@ impl Timeline {
     fn chunk(&mut self, at: Stamp, chunk: &Chunk<'_>) {
         let choices = chunk.choices.as_deref().unwrap_or_default();
         let answer = choices.iter().any(Choice::has_answer);
-        let tokens = answer || choices.iter().any(Choice::has_reasoning);
+        let reasoning = choices.iter().any(Choice::has_reasoning);
+        if self.record.request_id.is_none() {
+            self.record.request_id = chunk.id.as_deref().map(str::to_owned);
+        }
         if let Some(usage) = &chunk.usage {
             self.usage(usage, choices.is_empty());
         }
-        if tokens {
-            self.tokens(at, chunk.usage.as_ref().and_then(|usage| usage.completion_tokens));
+        if answer || reasoning {
+            let channel = if answer { Channel::Answer } else { Channel::Reasoning };
+            self.tokens(at, channel, chunk.usage.as_ref().and_then(|usage| usage.completion_tokens));
         }
         if answer {
             self.record.first_answer.get_or_insert(at);
@@ -182,20 +211,22 @@ impl Timeline {
         if let Some(cached) = usage.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens) {
             self.record.cached_tokens = Some(cached);
         }
+        let details = usage.completion_tokens_details.as_ref();
+        self.reasoning = details.and_then(|details| details.reasoning_tokens).or(self.reasoning);
         if closing {
             self.total = usage.completion_tokens.or(self.total);
         }
     }
 
     /// An event with tokens: as many as the server's running count grew by, else one.
-    fn tokens(&mut self, at: Stamp, running: Option<u64>) {
+    fn tokens(&mut self, at: Stamp, channel: Channel, running: Option<u64>) {
         let tokens = match running {
             Some(now) => now.saturating_sub(self.running.replace(now).unwrap_or(0)).max(1),
             None => 1,
         };
         self.record.first_token.get_or_insert(at);
         self.record.last_token = Some(at);
-        self.record.events.push(TokenEvent { at, tokens });
+        self.record.events.push(TokenEvent { at, tokens, channel });
     }
 
     fn blame(&mut self, outcome: Outcome) {
@@ -236,84 +267,6 @@ impl Timeline {
     }
 }
 
-/// What is read of an event; everything else in it is passed over.
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    usage: Option<Usage>,
-    error: Option<Value>,
-    #[serde(borrow)]
-    object: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
-    tool_calls: Option<Vec<IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<PromptDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
-}
-
-impl Chunk<'_> {
-    /// The error that it is, under whichever shape.
-    fn error(&self, name: &str) -> Option<String> {
-        let nested = self.error.as_ref().filter(|error| !error.is_null()).map(|error| {
-            error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), str::to_owned)
-        });
-        let flat = || {
-            (name == "error" || self.object.as_deref() == Some("error"))
-                .then(|| self.message.as_deref().unwrap_or("an error without a message").to_owned())
-        };
-        nested.or_else(flat)
-    }
-}
-
-impl Choice<'_> {
-    fn has_answer(&self) -> bool {
-        let filled = |text: &Option<Cow<'_, str>>| text.as_deref().is_some_and(|text| !text.is_empty());
-        filled(&self.text)
-            || self.delta.as_ref().is_some_and(|delta| {
-                filled(&delta.content) || delta.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty())
-            })
-    }
-
-    fn has_reasoning(&self) -> bool {
-        self.delta.as_ref().is_some_and(|delta| {
-            [&delta.reasoning, &delta.reasoning_content]
-                .into_iter()
-                .any(|text| text.as_deref().is_some_and(|text| !text.is_empty()))
-        })
-    }
-}
-
 /// The first words of something unexpected, quoted.
 fn excerpt(text: &str) -> String {
     let kept: String = text.chars().take(200).collect();
@@ -333,221 +286,4 @@ fn refusal_message(body: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Phase;
-
-    const MS: u64 = 1_000_000;
-
-    fn stamp(ms: u64) -> Stamp {
-        Stamp(ms * MS)
-    }
-
-    /// A request due at 90 ms and started at 100 ms, which is answered by `parts`, each at its own millisecond.
-    struct Told(Timeline);
-
-    impl Told {
-        fn new() -> Self {
-            Self(Timeline::new(Slot {
-                index: 0,
-                warmup: false,
-                epoch: 0,
-                worker: 0,
-                in_flight: 1,
-                scheduled: stamp(90),
-                admitted: stamp(95),
-                started: stamp(100),
-            }))
-        }
-
-        fn headers(mut self, ms: u64, status: u16, content_type: &str) -> Self {
-            let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-            self.0.on(&Event::Headers { at: stamp(ms), status, headers });
-            self
-        }
-
-        fn stream(self) -> Self {
-            self.headers(110, 200, "text/event-stream; charset=utf-8")
-        }
-
-        fn raw(mut self, ms: u64, bytes: &[u8]) -> Self {
-            self.0.on(&Event::Bytes(stamp(ms), bytes));
-            self
-        }
-
-        fn event(self, ms: u64, data: &str) -> Self {
-            self.raw(ms, format!("data: {data}\n\n").as_bytes())
-        }
-
-        /// A chat delta, with the server's running count where `count` is given.
-        fn delta(self, ms: u64, delta: &str, count: Option<u64>) -> Self {
-            let usage = count.map_or_else(String::new, |n| {
-                format!(r#","usage":{{"prompt_tokens":7,"completion_tokens":{n}}}"#)
-            });
-            self.event(ms, &format!(r#"{{"choices":[{{"delta":{delta},"finish_reason":null}}]{usage}}}"#))
-        }
-
-        fn finish(self, ms: u64) -> Self {
-            self.event(ms, r#"{"choices":[{"delta":{"content":""},"finish_reason":"length"}]}"#)
-        }
-
-        fn done(self, ms: u64) -> Self {
-            self.event(ms, "[DONE]")
-        }
-
-        fn end(mut self, ms: u64, end: End) -> Record {
-            self.0.on(&Event::End(stamp(ms), end));
-            self.0.finish()
-        }
-
-        fn complete(self, ms: u64) -> Record {
-            self.end(ms, End::Complete)
-        }
-    }
-
-    /// Role at 150, then tokens at 200 (1), 210 (1), 240 (3); finish at 300, usage at 310, done at 320.
-    fn whole() -> Record {
-        Told::new()
-            .stream()
-            .delta(150, r#"{"role":"assistant","content":""}"#, Some(0))
-            .delta(200, r#"{"content":"a"}"#, Some(1))
-            .delta(210, r#"{"content":"b"}"#, Some(2))
-            .delta(240, r#"{"content":"cde"}"#, Some(5))
-            .finish(300)
-            .event(310, r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":6}}"#)
-            .done(320)
-            .complete(330)
-    }
-
-    #[test]
-    fn ttft_waits_for_a_token_and_not_for_the_role() {
-        let record = whole();
-        assert_eq!(record.first_event, Some(stamp(150)));
-        assert_eq!(record.ttft(), Some(100 * MS));
-    }
-
-    #[test]
-    fn finish_usage_done_and_close_do_not_move_the_last_token() {
-        let record = whole();
-        assert_eq!(record.e2e(), Some(140 * MS));
-        assert_eq!(
-            (record.finish, record.done, record.ended),
-            (Some(stamp(300)), Some(stamp(320)), stamp(330))
-        );
-    }
-
-    #[test]
-    fn an_event_of_several_tokens_counts_as_so_many() {
-        let record = whole();
-        assert_eq!(record.events.iter().map(|event| event.tokens).collect::<Vec<_>>(), [1, 1, 3]);
-        assert_eq!(record.tpot(), Some((40 * MS) as f64 / 4.0));
-        let gaps: Vec<f64> = record.itl().collect();
-        assert_eq!(gaps, [10e6, 10e6, 10e6, 10e6]);
-        assert_eq!((record.output_tokens, record.token_source), (6, TokenSource::UsagePerEvent));
-    }
-
-    #[test]
-    fn the_second_token_has_no_time_of_its_own_when_it_came_with_the_first() {
-        assert_eq!(whole().ttst(), Some(10 * MS));
-        let bundled = Told::new()
-            .stream()
-            .delta(200, r#"{"content":"ab"}"#, Some(2))
-            .delta(230, r#"{"content":"c"}"#, Some(3))
-            .finish(240)
-            .done(240)
-            .complete(240);
-        assert_eq!(bundled.ttst(), None);
-        assert_eq!(bundled.tpot(), Some(30e6));
-    }
-
-    #[test]
-    fn a_single_token_has_no_time_per_output_token() {
-        let one =
-            Told::new().stream().delta(200, r#"{"content":"a"}"#, None).finish(210).done(210).complete(210);
-        assert_eq!(one.outcome, Outcome::Ok);
-        assert_eq!((one.tpot(), one.ttst(), one.itl().count()), (None, None, 0));
-        assert_eq!((one.output_tokens, one.token_source), (1, TokenSource::Events));
-    }
-
-    #[test]
-    fn reasoning_is_a_token_too_under_both_of_its_names() {
-        for key in ["reasoning", "reasoning_content"] {
-            let record = Told::new()
-                .stream()
-                .delta(200, &format!(r#"{{"{key}":"hm"}}"#), None)
-                .delta(250, r#"{"content":"yes"}"#, None)
-                .finish(260)
-                .done(260)
-                .complete(260);
-            assert_eq!(record.ttft(), Some(100 * MS), "{key}");
-            assert_eq!(record.first_answer, Some(stamp(250)), "{key}");
-        }
-    }
-
-    #[test]
-    fn a_tool_call_is_a_token_and_a_total_is_taken_from_the_closing_usage() {
-        let record = Told::new()
-            .stream()
-            .delta(200, r#"{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}"#, None)
-            .delta(220, r#"{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}"#, None)
-            .finish(230)
-            .event(230, r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":5}}"#)
-            .done(230)
-            .complete(230);
-        assert_eq!(record.outcome, Outcome::Ok);
-        assert_eq!((record.output_tokens, record.token_source), (5, TokenSource::UsageTotal));
-        assert_eq!(record.tpot(), Some(20e6 / 4.0));
-    }
-
-    #[test]
-    fn what_is_split_over_reads_bears_the_time_of_the_read_that_completed_it() {
-        let text = "data: {\"choices\":[{\"text\":\"世\"}]}\n\n".as_bytes();
-        let (head, tail) = text.split_at(text.len() - 9);
-        let record = Told::new().stream().raw(200, head).raw(250, tail).complete(260);
-        assert_eq!(record.ttft(), Some(150 * MS));
-        assert_eq!(record.bytes, text.len() as u64);
-    }
-
-    #[test]
-    fn every_way_to_fail_is_an_outcome_of_its_own() {
-        let token = || Told::new().stream().delta(200, r#"{"content":"a"}"#, None);
-        let transport = Fault::Transport { phase: Phase::Body, message: "reset".to_owned() };
-        let timeout = Fault::Timeout { phase: Phase::Body, limit_ms: 5 };
-        let refused = Told::new().headers(110, 503, "application/json");
-        let cases = [
-            ("truncated", token().complete(300)),
-            ("truncated", token().finish(210).complete(300)),
-            ("truncated", token().done(210).complete(300)),
-            ("empty", Told::new().stream().finish(200).done(200).complete(300)),
-            ("stream_error", token().event(210, r#"{"error":{"message":"boom"}}"#).done(220).complete(300)),
-            ("stream_error", token().raw(210, b"event: error\ndata: boom\n\n").complete(300)),
-            ("stream_error", token().event(210, r#"{"object":"error","message":"boom"}"#).complete(300)),
-            ("malformed", token().event(210, r#"{"choices":"#).finish(220).done(220).complete(300)),
-            ("malformed", token().raw(210, b"data: \xff\n\n").complete(300)),
-            ("malformed", Told::new().headers(110, 200, "application/json").raw(120, b"{}").complete(130)),
-            ("status", refused.raw(120, br#"{"error":{"message":"busy"}}"#).complete(130)),
-            ("transport", token().end(300, End::Broken(transport))),
-            ("timeout", token().end(300, End::Broken(timeout))),
-            ("cancelled", token().end(300, End::Broken(Fault::Cancelled))),
-        ];
-        for (expected, record) in cases {
-            assert_eq!(record.outcome.name(), expected, "{:?}", record.outcome);
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_the_servers_own_words() {
-        let record = Told::new()
-            .headers(110, 400, "application/json")
-            .raw(120, br#"{"error":{"message":"max_tokens must be at least 1"}}"#)
-            .complete(130);
-        assert_eq!(record.outcome.describe(), "status 400: max_tokens must be at least 1");
-    }
-
-    #[test]
-    fn a_record_survives_its_line_in_the_sidecar() {
-        let record = whole();
-        let line = serde_json::to_string(&record).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
-    }
-}
+mod tests;
