@@ -102,7 +102,10 @@ impl Sidecars {
         let (requests, gauges) = match &trial.state {
             TrialState::Interrupted { sidecar: Some(path) } => {
                 // It may have been killed before its first line.
-                (files.begun(path).unwrap_or_default(), files.begun(&path.with_file_name("gauges.jsonl")).ok())
+                (
+                    files.begun(path).unwrap_or_default(),
+                    files.begun(&path.with_file_name("gauges.jsonl")).ok(),
+                )
             }
             TrialState::Finished(finished) => {
                 let text = |role: &str| {

@@ -17,6 +17,7 @@ mod replay;
 mod scripts;
 
 // What is generated.
+mod figures;
 mod schemas;
 
 // What must hold whatever happens.

@@ -223,8 +223,12 @@ impl Teller {
                 figure.labels.insert("estimated".to_owned(), true.into());
             }
         }
-        self.push(of, "max", None, n);
-        self.push(of, "min", None, n);
+        for stat in ["max", "min"] {
+            self.push(of, stat, None, n);
+            if let (Some(figure), true) = (self.measurements.last_mut(), told.is_some()) {
+                figure.null_reason = Some("a histogram keeps no minimum and no maximum".to_owned());
+            }
+        }
         self.push(of, "mean", told.and_then(Histogram::mean), n);
         self.push(of, "sum", told.filter(|told| told.count > 0.0).map(|told| told.sum), n);
     }

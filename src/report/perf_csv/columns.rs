@@ -49,9 +49,7 @@ impl Column {
     /// What stands in it for `row`.
     pub(super) fn text(&self, row: &Row<'_>) -> String {
         let text = match &self.cell {
-            Cell::Figure { of, stat, times } => {
-                row.figure(of, stat).map(|value| (value * times).to_string())
-            }
+            Cell::Figure { of, stat, times } => row.figure(of, stat).map(|value| (value * times).to_string()),
             Cell::Fact { read, .. } => read(row),
         };
         text.unwrap_or_else(|| NOTHING.to_owned())
@@ -60,10 +58,14 @@ impl Column {
 
 /// All of them.
 pub(super) const COLUMNS: [Column; 79] = [
-    fact("Execution_Time", "when the first measured request was sent, UTC", Row::executed_at),
+    fact("Execution_Time", "when the first measured request was sent, UTC", |row| row.executed_at()),
     fact("Input_Length", "`input_len` of the case", |row| row.key("/input_len")),
     fact("Output_Length", "`output_len` of the case", |row| row.key("/output_len")),
-    fact("Concurrency", "`concurrency` of the case: the ceiling of a climb, the cap of an open loop", |row| row.key("/concurrency")),
+    fact(
+        "Concurrency",
+        "`concurrency` of the case: the ceiling of a climb, the cap of an open loop",
+        |row| row.key("/concurrency"),
+    ),
     figure("Total_Token_Throughput(tokens/s)", define::TOTAL_THROUGHPUT, "value", 1.0),
     figure("Output_Token_Throughput(tokens/s)", define::OUTPUT_THROUGHPUT, "value", 1.0),
     figure("TP75_TTFT(s)", define::TTFT, "p75", 1.0),
@@ -104,7 +106,7 @@ pub(super) const COLUMNS: [Column; 79] = [
     fact("Top_P", "as it was sent; -1 where it was left to the server", |row| row.key("/sampling/top_p")),
     fact("Control_Method", "how load was made: `fixed`, `climb`, `rate`", |row| row.key("/control_method")),
     fact("Growth_Rate", "`growth_rate` of a climb", |row| row.key("/growth_rate")),
-    fact("Rounds", "epochs that were begun; the figures are of all of them together", Row::rounds),
+    fact("Rounds", "epochs that were begun; the figures are of all of them together", |row| row.rounds()),
     fact("Num_Prompts", "measured requests of one epoch, as asked", |row| row.detail("/spec/requests")),
     fact("Provider", "the provider of the scenario, else the scenario", |row| Some(row.provider())),
     figure("TP90_COMPLETION_TOKENS", define::OUTPUT_TOKENS, "p90", 1.0),

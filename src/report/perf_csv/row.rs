@@ -21,9 +21,11 @@ pub(super) struct Row<'a> {
 
 /// The performance trials of `run` that measured something, in the order of the run.
 pub(super) fn rows(run: &RunRecord) -> impl Iterator<Item = Row<'_>> {
-    run.trials.iter().filter(|trial| trial.planned.kind == "perf").filter_map(move |trial| match &trial.state {
-        TrialState::Finished(finished) if finished.workload.is_some() => Some(Row { run, finished }),
-        _ => None,
+    run.trials.iter().filter(|trial| trial.planned.kind == "perf").filter_map(move |trial| {
+        match &trial.state {
+            TrialState::Finished(finished) if finished.workload.is_some() => Some(Row { run, finished }),
+            _ => None,
+        }
     })
 }
 
@@ -39,7 +41,8 @@ impl<'a> Row<'a> {
 
     /// What the workload says at a JSON pointer.
     pub(super) fn key(&self, pointer: &str) -> Option<String> {
-        let (name, rest) = pointer.strip_prefix('/')?.split_once('/').unwrap_or((pointer.strip_prefix('/')?, ""));
+        let (name, rest) =
+            pointer.strip_prefix('/')?.split_once('/').unwrap_or((pointer.strip_prefix('/')?, ""));
         let value = self.finished.workload.as_ref()?.key.get(name)?;
         scalar(if rest.is_empty() { value } else { value.pointer(&format!("/{rest}"))? })
     }
@@ -62,7 +65,8 @@ impl<'a> Row<'a> {
     /// When the first measured request was sent, by the wall clock.
     pub(super) fn executed_at(&self) -> Option<String> {
         let wall: jiff::Timestamp = self.value("/clock/wall")?.as_str()?.parse().ok()?;
-        let passed = self.value("/clock/stamp_ns")?.as_i64()? - self.value("/epochs/0/opened_ns")?.as_i64()?;
+        let passed =
+            self.value("/clock/stamp_ns")?.as_i64()? - self.value("/epochs/0/opened_ns")?.as_i64()?;
         let opened = wall.checked_sub(jiff::SignedDuration::from_nanos(passed)).ok()?;
         Some(opened.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
     }

@@ -44,7 +44,9 @@ fn cells(document: &Document) -> Vec<std::collections::BTreeMap<String, String>>
 fn assert_golden(document: &Document) {
     let path = folder().with_file_name(document.path.file_name().unwrap());
     let expected = snapbox::Data::read_from(path.as_std_path(), None).raw();
-    snapbox::assert::Assert::new().action_env("SNAPSHOTS").eq(snapbox::Data::text(&document.text).raw(), expected);
+    snapbox::assert::Assert::new()
+        .action_env("SNAPSHOTS")
+        .eq(snapbox::Data::text(&document.text).raw(), expected);
 }
 
 #[test]
@@ -60,7 +62,9 @@ fn the_names_tell_what_ran_and_when_and_are_the_same_every_time() {
             names,
             [
                 format!("perf/summary_sim_fixed_threading-pool_{time}.csv"),
-                format!("perf/requests_sim_random_fixed_concurrency2_threading-pool_input64_output16_{time}.csv"),
+                format!(
+                    "perf/requests_sim_random_fixed_concurrency2_threading-pool_input64_output16_{time}.csv"
+                ),
                 "perf/perf.smoke.chat.json".to_owned(),
             ]
         );
@@ -103,7 +107,9 @@ fn what_cannot_be_had_is_minus_one() {
     row.workload.as_mut().unwrap().key.insert("concurrency".to_owned(), json!(null));
     row.measurements.retain(|figure| figure.name != "ttft");
     let summary = &cells(&render(&PerfSummary, &run)[0])[0];
-    for column in ["TP75_TTFT(s)", "AVG_TTFT(s)", "Concurrency", "Top_K", "Growth_Rate", "AVG_SERVER_TTFT(ms)"] {
+    for column in
+        ["TP75_TTFT(s)", "AVG_TTFT(s)", "Concurrency", "Top_K", "Growth_Rate", "AVG_SERVER_TTFT(ms)"]
+    {
         assert_eq!(summary[column], "-1", "{column}");
     }
     assert!(render(&PerfRequests, &run)[0].path.as_str().contains("_concurrencynone_"));
@@ -146,7 +152,10 @@ fn an_altered_sidecar_is_refused_and_the_summary_stands() {
         artifact.sha256 = "0".repeat(64);
     }
     let error = PerfRequests.render(&run, &Files::below([folder()])).unwrap_err();
-    assert!(error.contains("perf::smoke::chat: trials/perf.smoke.chat/requests.jsonl is not the file"), "{error}");
+    assert!(
+        error.contains("perf::smoke::chat: trials/perf.smoke.chat/requests.jsonl is not the file"),
+        "{error}"
+    );
     assert_eq!(render(&PerfSummary, &run).len(), 1);
 }
 
@@ -156,7 +165,11 @@ fn the_document_of_a_trial_holds_everything_and_that_of_an_interrupted_one_what_
     let count = |value: &serde_json::Value| value.as_array().unwrap().len();
     assert_eq!(whole["verdict"], "passed");
     assert!(count(&whole["figures"]) > 200 && count(&whole["warmup"]) > 0 && count(&whole["gauges"]) >= 2);
-    let tokens = whole["over_time"]["buckets"].as_array().unwrap().iter().map(|b| b["output_tokens"].as_u64().unwrap());
+    let tokens = whole["over_time"]["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["output_tokens"].as_u64().unwrap());
     assert_eq!(tokens.sum::<u64>(), 128);
     let bins = whole["windows"]["windows"][0]["histograms"]["ttft"]["bins"].as_array().unwrap();
     assert_eq!(bins.iter().map(|bin| bin[1].as_u64().unwrap()).sum::<u64>(), 8);
