@@ -18,6 +18,9 @@ use crate::perf::{
 /// What one request has at most one value of.
 type PerRequest = (Definition, fn(&Record) -> Option<f64>);
 
+/// What every request has exactly one value of.
+type PerSent = (Definition, fn(&Record) -> f64);
+
 /// Of successful requests, in the units of their definitions.
 const PER_REQUEST: [PerRequest; 15] = [
     (define::TTFT, |r| r.ttft().map(seconds)),
@@ -38,7 +41,7 @@ const PER_REQUEST: [PerRequest; 15] = [
 ];
 
 /// Of every measured request, however it ended.
-const PER_SENT: [(Definition, fn(&Record) -> f64); 2] = [
+const PER_SENT: [PerSent; 2] = [
     (define::ADMISSION_WAIT, |r| seconds(r.admitted.0.saturating_sub(r.scheduled.0))),
     (define::SEND_LAG, |r| seconds(r.started.0.saturating_sub(r.admitted.0))),
 ];

@@ -36,6 +36,8 @@ pub struct Slot {
 
 /// How much of a refusal's body is kept for its message.
 const REFUSAL_KEPT: usize = 4096;
+/// More tokens than this in one event are a server's error, and would be as many gaps of nothing here.
+const MOST_AT_ONCE: u64 = 1_000_000;
 
 /// Takes the events of one exchange as they happen.
 pub struct Timeline {
@@ -224,6 +226,10 @@ impl Timeline {
             Some(now) => now.saturating_sub(self.running.replace(now).unwrap_or(0)).max(1),
             None => 1,
         };
+        if tokens > MOST_AT_ONCE {
+            let message = format!("usage counts {tokens} tokens into one event, which nobody can believe");
+            return self.blame(Outcome::Malformed { message });
+        }
         self.record.first_token.get_or_insert(at);
         self.record.last_token = Some(at);
         self.record.events.push(TokenEvent { at, tokens, channel });

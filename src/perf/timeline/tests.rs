@@ -237,6 +237,18 @@ fn every_way_to_fail_is_an_outcome_of_its_own() {
 }
 
 #[test]
+fn a_count_that_nobody_can_believe_is_an_outcome_and_fills_no_memory() {
+    let record = Told::new()
+        .stream()
+        .delta(200, r#"{"content":"a"}"#, Some(u64::MAX / 2))
+        .finish(210)
+        .done(210)
+        .complete(220);
+    assert_eq!(record.outcome.name(), "malformed");
+    assert!(record.events.is_empty());
+}
+
+#[test]
 fn a_refusal_is_told_in_the_servers_own_words() {
     let record = Told::new()
         .headers(110, 400, "application/json")
