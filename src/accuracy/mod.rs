@@ -14,11 +14,14 @@
 pub mod answers;
 pub mod data;
 pub mod evaluator;
-pub mod interval;
+pub mod gate;
 pub mod metrics;
 mod model;
+mod preflight;
 pub mod python;
 pub mod reply;
+pub mod rescore;
+pub mod results;
 pub mod row;
 pub mod run;
 pub mod sandbox;

@@ -114,10 +114,8 @@ fn asked(attempt: &Attempt, attempts: usize, begun: Stamp) -> Asked {
 
 /// The request for `question`, and the hashes by which it is known. `identity` tells the server.
 pub(crate) fn request(spec: &Spec, target: &Target, identity: &str, question: &Question) -> (Ask, Sent) {
-    let system = spec.system.iter().map(|text| json!({"role": "system", "content": text}));
-    let user = json!({"role": "user", "content": question.prompt});
     let body = json!({
-        "messages": system.chain([user]).collect::<Vec<_>>(),
+        "messages": spec.messages(&question.prompt),
         "temperature": spec.temperature,
         "max_tokens": spec.max_tokens,
         "stream": true,

@@ -254,6 +254,12 @@ impl Spec {
         }
     }
 
+    /// The messages that ask `prompt`.
+    pub fn messages(&self, prompt: &str) -> Vec<Value> {
+        let system = self.system.iter().map(|text| json!({"role": "system", "content": text}));
+        system.chain([json!({"role": "user", "content": prompt})]).collect()
+    }
+
     /// Whether prompts and answers stay out of every file of the run.
     pub fn redacts(&self) -> bool {
         self.redact.unwrap_or(self.evaluator.is_gated())

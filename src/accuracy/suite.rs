@@ -24,15 +24,18 @@ use crate::{
     accuracy::{
         answers::{self, Answers},
         data::{Supply, Unready},
-        evaluator::{Exam, Question},
+        evaluator::{self, Exam, Question},
+        gate::{Power, compare, judge, sureness},
         metrics,
         model::{Model, request},
+        preflight::preflight,
         reply::Status,
+        rescore, results,
         row::{Row, Sent},
         run::{Ask, Asked, Pace, ask_all},
         spec::Spec,
         tally::Tally,
-        verdict::ending,
+        verdict::{ending, no_measurement},
     },
     client::Target,
     config::Environment,
@@ -152,17 +155,40 @@ impl Suite<Target> for Accuracy {
             Ok(exam) => exam,
             Err(unready) => return not_evaluated(spec, unready),
         };
-        let target = cx.world.scoped(cx.case.id.as_str());
+        let mut notes: Vec<Note> = exam.warnings.iter().map(|text| note("data", text.clone())).collect();
+        let baseline = self.baseline(spec, &cx.case).unwrap_or_else(|told| {
+            notes.push(note("no-baseline", told));
+            None
+        });
+        let target = target(spec, cx);
+        let preflight = preflight(spec, &target, &exam.questions, &cx.cancel).await;
+        notes.extend(preflight.notes);
+        if let Some(reason) = preflight.refusal {
+            return Observation { notes, ..Observation::new(Outcome::Invalid(Reasons::one(reason))) };
+        }
+        notes.push(announced(spec, &cx.case, &exam));
+        let (rows, told) = self.ask(spec, cx, &target, &exam).await;
+        notes.extend(told);
+        let mut observation = conclude(spec, &cx.case, &exam, &rows, baseline.as_deref());
+        write(spec, cx, &target.model, &exam, &rows, &mut observation);
+        observation.notes.extend(notes);
+        observation
+    }
+}
+
+impl Accuracy {
+    /// Asks what an earlier run was not told, and marks all answers.
+    async fn ask(&self, spec: &Spec, cx: &Cx<Target>, target: &Target, exam: &Exam) -> (Vec<Row>, Vec<Note>) {
+        let mut notes = Vec::new();
         let engine = &target.engine;
         let identity = format!("{}\n{:?} {:?}\n{}", self.identity, engine.name, engine.version, target.model);
         let (asks, sent): (Vec<Ask>, Vec<Sent>) =
-            exam.questions.iter().map(|question| request(spec, &target, &identity, question)).unzip();
-        let mut notes: Vec<Note> = exam.warnings.iter().map(|text| note("data", text.clone())).collect();
+            exam.questions.iter().map(|question| request(spec, target, &identity, question)).unzip();
         let answers = self.open_answers(spec, cx, &identity).unwrap_or_else(|error| {
             notes.push(note("answers", format!("answers are not kept: {error}")));
             Answers::none()
         });
-        let model = Model::new(&target, spec, &cx.cancel);
+        let model = Model::new(target, spec, &cx.cancel);
         let pace = Pace { workers: spec.workers, gone_after: spec.workers.max(8) };
         let asked = ask_all(&model, &asks, pace, &answers, &cx.cancel).await;
         let taken_up = asks.iter().filter(|ask| answers.get(&ask.key).is_some()).count();
@@ -172,18 +198,69 @@ impl Suite<Target> for Accuracy {
             notes.push(note("resumed", told));
         }
         let rows = mark_all(spec, &exam.questions, sent, &asked).await;
-        let mut observation = conclude(spec, &cx.case, &exam, &rows);
         if rows.iter().all(|row| row.status.is_some())
             && let Err(error) = answers.finish()
         {
             notes.push(note("answers", error));
         }
-        match cx.folder.write("items", "items.jsonl", "application/jsonl", &lines(&rows)) {
+        (rows, notes)
+    }
+
+    /// The earlier run to compare with, where the case names one.
+    fn baseline(&self, spec: &Spec, case: &ExpandedCase) -> Result<Option<Vec<Row>>, String> {
+        let Some(written) = &spec.gate.baseline else { return Ok(None) };
+        let (opened, shown) = self
+            .resolve(written, "/gate/baseline", case)
+            .ok_or_else(|| format!("the variable of {written} is not set: nothing is compared"))?;
+        let text =
+            std::fs::read_to_string(&opened).map_err(|error| format!("cannot read {shown}: {error}"))?;
+        rescore::read(&text).map(Some).map_err(|error| format!("{shown}: {error}"))
+    }
+}
+
+/// The server, whose exchanges are recorded under this trial's name; those about a gated benchmark are not.
+fn target(spec: &Spec, cx: &Cx<Target>) -> Target {
+    let target = cx.world.scoped(cx.case.id.as_str());
+    if spec.redacts() { Target { client: target.client.clone().unrecorded(), ..target } } else { target }
+}
+
+/// What a run of this size can see, said before it begins.
+fn announced(spec: &Spec, case: &ExpandedCase, exam: &Exam) -> Note {
+    let stems = exam.questions.iter().map(|question| question.stem.as_str());
+    let told = Power::of(stems, spec.min_score, spec.gate.alpha).told();
+    eprintln!("{}: {} questions; {told}", case.id, exam.questions.len());
+    note("power", told)
+}
+
+/// Leaves the files of a finished run; one that cannot be written is told.
+fn write(
+    spec: &Spec,
+    cx: &Cx<Target>,
+    model: &str,
+    exam: &Exam,
+    rows: &[Row],
+    observation: &mut Observation,
+) {
+    let flat = metrics::flat(spec.evaluator, rows);
+    let details = observation.details.as_ref().map(|details| details.value.clone()).unwrap_or_default();
+    let time = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
+    let stem = results::stem(spec.dataset(), model, &time);
+    let title = format!("{} {model}", spec.dataset());
+    let files = [
+        ("items", "items.jsonl".to_owned(), "application/jsonl", lines(rows)),
+        ("results", format!("{stem}.json"), "application/json", results::json(&flat, &details)),
+        (
+            "page",
+            format!("{stem}.html"),
+            "text/html",
+            results::html(&title, &flat, &exam.questions, rows, spec.redacts()),
+        ),
+    ];
+    for (role, name, media, text) in files {
+        match cx.folder.write(role, &name, media, &text) {
             Ok(artifact) => observation.artifacts.push(artifact),
-            Err(error) => notes.push(note("items", error.to_string())),
+            Err(error) => observation.notes.push(note("files", error.to_string())),
         }
-        observation.notes.extend(notes);
-        observation
     }
 }
 
@@ -246,8 +323,18 @@ fn unreadable(problems: &[Problem]) -> Reason {
 }
 
 /// From rows to an observation.
-fn conclude(spec: &Spec, case: &ExpandedCase, exam: &Exam, rows: &[Row]) -> Observation {
+fn conclude(
+    spec: &Spec,
+    case: &ExpandedCase,
+    exam: &Exam,
+    rows: &[Row],
+    baseline: Option<&[Row]>,
+) -> Observation {
     let tally = Tally::of(rows, spec.compat);
+    let refused = no_measurement(spec, case, &tally, rows);
+    let sure = sureness(rows, &tally, spec.compat, LEVEL);
+    let compared = baseline.map(|before| compare(before, rows, spec.compat, &spec.gate));
+    let judgement = judge(spec, rows, &tally, refused.is_none(), compared);
     let sum = |of: fn(&Row) -> Option<u64>| rows.iter().filter_map(of).sum::<u64>();
     let questions_sha256 = questions_sha256(rows);
     let details = json!({
@@ -256,13 +343,14 @@ fn conclude(spec: &Spec, case: &ExpandedCase, exam: &Exam, rows: &[Row]) -> Obse
             "score": tally.score,
             "correct": tally.correct,
             "total": tally.total,
-            "ok": tally.score.map(|score| score >= spec.min_score),
+            "ok": judgement.ok,
         },
         "simple_evals": metrics::flat(spec.evaluator, rows),
-        "interval": {"method": "wilson", "level": 0.95, "bounds": tally.interval},
-        "gate": {"mode": spec.gate.mode, "min_score": spec.min_score},
+        "interval": sure,
+        "gate": judgement,
         "tally": tally,
         "extractor": spec.evaluator.extractor(),
+        "other_extractor": evaluator::robust::EXTRACTOR,
         "compat": spec.compat,
         "files": exam.files,
         "questions_sha256": questions_sha256,
@@ -271,16 +359,20 @@ fn conclude(spec: &Spec, case: &ExpandedCase, exam: &Exam, rows: &[Row]) -> Obse
     let repeated = rows.iter().filter(|row| row.attempts > 1).count();
     let retried =
         (repeated > 0).then(|| note("retried", format!("{repeated} questions needed more than one attempt")));
+    let against = judgement.baseline.as_ref().map(|baseline| note("baseline", baseline.told.clone()));
     Observation {
-        outcome: ending(spec, case, &tally, rows),
-        notes: retried.into_iter().collect(),
-        measurements: tally.measurements(spec.dataset()),
+        outcome: ending(spec, case, &tally, &judgement, &sure, refused),
+        notes: retried.into_iter().chain(against).collect(),
+        measurements: tally.measurements(spec.dataset(), &sure),
         details: Some(Details { schema: "accuracy/2".to_owned(), value: details }),
         artifacts: Vec::new(),
         workload: Some(workload(spec.workload_key(&questions_sha256, rows.len()))),
         seed: None,
     }
 }
+
+/// The confidence of intervals that are shown.
+const LEVEL: f64 = 0.95;
 
 /// One hash over all prompts in their order.
 fn questions_sha256(rows: &[Row]) -> String {

@@ -8,13 +8,7 @@ use serde::Serialize;
 use serde_json::Map;
 use st_harness::verdict::Measurement;
 
-use crate::accuracy::{
-    interval::{Interval, wilson},
-    python::sums,
-    reply::Status,
-    row::Row,
-    spec::Compat,
-};
+use crate::accuracy::{gate::Sureness, python::sums, reply::Status, row::Row, spec::Compat};
 
 /// The score and what stands beside it. A failed request counts as not right; whether that many failures are
 /// bearable is the verdict's question.
@@ -28,8 +22,6 @@ pub struct Tally {
     pub score: Option<f64>,
     /// The same by the other reader.
     pub other_score: Option<f64>,
-    /// The Wilson interval of `correct / total`, 95 %.
-    pub interval: Option<Interval>,
     /// How many questions of each status.
     pub statuses: BTreeMap<&'static str, u64>,
     /// Whole answers in which nothing was found.
@@ -64,7 +56,6 @@ impl Tally {
             total: asked.len() as u64,
             score: mean(&asked, compat),
             other_score: mean(&asked, other),
-            interval: wilson(right, asked.len() as u64),
             statuses,
             unparsed: whole.iter().filter(found_nothing).count() as u64,
             score_of_answered: mean(&whole, compat),
@@ -88,14 +79,15 @@ impl Tally {
         ratio(self.unparsed, self.count(Status::Answered))
     }
 
-    /// The figures, labelled with their dataset, and with their section where they have one.
-    pub fn measurements(&self, dataset: &str) -> Vec<Measurement> {
+    /// The figures with `sure`, which is of the score; labelled with their dataset, and with their section where they have one.
+    pub fn measurements(&self, dataset: &str, sure: &Sureness) -> Vec<Measurement> {
+        let reason = if self.total == 0 { "no item was asked" } else { "it cannot be told" };
         let figure = |name: &str, stat: &str, value: Option<f64>| Measurement {
             name: name.to_owned(),
             stat: stat.to_owned(),
             unit: "ratio".to_owned(),
             value,
-            null_reason: value.is_none().then(|| "no item was asked".to_owned()),
+            null_reason: value.is_none().then(|| reason.to_owned()),
             n: self.total,
             definition: format!("{name}/1"),
             source: "client".to_owned(),
@@ -109,8 +101,8 @@ impl Tally {
         let share = |status: Status| figure(&format!("{}_ratio", status.word()), "value", self.share(status));
         let mut all = vec![
             figure("score", "value", self.score),
-            figure("score", "wilson_low", self.interval.map(|interval| interval.low)),
-            figure("score", "wilson_high", self.interval.map(|interval| interval.high)),
+            figure("score", "low", sure.bounds.map(|bounds| bounds.low)),
+            figure("score", "high", sure.bounds.map(|bounds| bounds.high)),
             figure("score_of_other_reader", "value", self.other_score),
         ];
         all.extend([Status::Truncated, Status::Empty, Status::Refused, Status::Failed].map(share));
@@ -146,9 +138,12 @@ fn ratio(part: u64, total: u64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::accuracy::{
+        gate::Sureness,
         reply::Reply,
         row::tests::{answered, row},
     };
+
+    const UNSURE: Sureness = Sureness { method: "wilson", level: 0.95, bounds: None };
 
     #[test]
     fn wrong_unparsed_truncated_empty_refused_and_failed_are_told_apart() {
@@ -176,7 +171,7 @@ mod tests {
         let rows = [answered("a", "Answer: **B**"), answered("b", "Answer: B")];
         let tally = Tally::of(&rows, Compat::SimpleEvals);
         assert_eq!((tally.score, tally.other_score, tally.sections["physics"]), (Some(0.5), Some(1.0), 0.5));
-        let subscores = tally.measurements("x").into_iter().filter(|one| one.name == "subscore");
+        let subscores = tally.measurements("x", &UNSURE).into_iter().filter(|one| one.name == "subscore");
         let told: Vec<_> = subscores.map(|one| (one.labels["section"].clone(), one.value)).collect();
         assert_eq!(told, [("physics".into(), Some(0.5))]);
     }
@@ -184,8 +179,8 @@ mod tests {
     #[test]
     fn nothing_asked_is_no_score_of_zero() {
         let tally = Tally::of(&[row("a", None)], Compat::SimpleEvals);
-        assert_eq!((tally.score, tally.interval), (None, None));
-        for figure in tally.measurements("x") {
+        assert_eq!(tally.score, None);
+        for figure in tally.measurements("x", &UNSURE) {
             assert_eq!((figure.value, figure.null_reason.as_deref()), (None, Some("no item was asked")));
         }
     }

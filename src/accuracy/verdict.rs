@@ -8,27 +8,67 @@ use st_harness::{
     verdict::{Outcome, Reason, Reasons},
 };
 
-use crate::accuracy::{reply::Status, row::Row, spec::Spec, tally::Tally};
+use crate::accuracy::{
+    gate::{Judgement, Sureness, Verdict},
+    reply::Status,
+    row::Row,
+    spec::{GateMode, Spec},
+    tally::Tally,
+};
 
-/// What becomes of the trial.
-pub(crate) fn ending(spec: &Spec, case: &ExpandedCase, tally: &Tally, rows: &[Row]) -> Outcome {
-    if let Some(outcome) = no_measurement(spec, case, tally, rows) {
+/// What becomes of the trial; `refused` is why its score is no measurement.
+pub(crate) fn ending(
+    spec: &Spec,
+    case: &ExpandedCase,
+    tally: &Tally,
+    judgement: &Judgement,
+    sure: &Sureness,
+    refused: Option<Outcome>,
+) -> Outcome {
+    if let Some(outcome) = refused {
         return outcome;
     }
-    match (tally.score, tally.interval) {
-        (Some(score), Some(interval)) if score < spec.min_score => {
-            let told = format!(
-                "expected a score of at least {}, found {score:.4} ({} of {}; 95 % interval {:.3} to {:.3})",
-                spec.min_score, tally.correct, tally.total, interval.low, interval.high
-            );
-            Outcome::Failed(Reasons::one(at(case, "/min_score", Reason::new("min-score", told))))
-        }
-        _ => Outcome::Passed,
+    if let Some(baseline) = judgement.baseline.as_ref().filter(|baseline| baseline.verdict == Verdict::Fail) {
+        let flips = baseline.flips.iter().filter(|flip| flip.now < flip.before).take(FLIPS);
+        let lost: Vec<String> = flips.map(|flip| format!("{}#{}", flip.id, flip.repeat)).collect();
+        let told = format!("worse than the earlier run: {}; lost: {}", baseline.told, lost.join(", "));
+        return Outcome::Failed(Reasons::one(at(case, "/gate/baseline", Reason::new("regression", told))));
+    }
+    let holds = match judgement.mode {
+        GateMode::Point if judgement.ok == Some(false) => Verdict::Fail,
+        GateMode::Point => Verdict::Pass,
+        GateMode::Interval => judgement.interval_verdict,
+    };
+    let reason = || at(case, "/min_score", Reason::new("min-score", below(spec, tally, sure)));
+    match holds {
+        Verdict::Pass | Verdict::Invalid => Outcome::Passed,
+        Verdict::Fail => Outcome::Failed(Reasons::one(reason())),
+        Verdict::Inconclusive => Outcome::Inconclusive(Reasons::one(reason())),
     }
 }
 
+/// How many lost items a headline names; all of them are in the results.
+const FLIPS: usize = 10;
+
+fn below(spec: &Spec, tally: &Tally, sure: &Sureness) -> String {
+    let score = tally.score.unwrap_or_default();
+    let bounds = sure.bounds.map_or_else(
+        || "no interval can be told".to_owned(),
+        |bounds| format!("{:.0} % interval {:.3} to {:.3}", sure.level * 100.0, bounds.low, bounds.high),
+    );
+    format!(
+        "expected a score of at least {}, found {score:.4} ({} of {}; {bounds})",
+        spec.min_score, tally.correct, tally.total
+    )
+}
+
 /// Why the score is none, if it is none.
-fn no_measurement(spec: &Spec, case: &ExpandedCase, tally: &Tally, rows: &[Row]) -> Option<Outcome> {
+pub(crate) fn no_measurement(
+    spec: &Spec,
+    case: &ExpandedCase,
+    tally: &Tally,
+    rows: &[Row],
+) -> Option<Outcome> {
     let first = || rows.iter().find_map(|row| row.failure.as_deref()).unwrap_or("no reason was given");
     if tally.not_asked > 0 {
         let told = format!("cut short: {} of {} questions were asked", tally.total, rows.len());

@@ -9,6 +9,7 @@ mod down;
 mod probe;
 mod push;
 mod report;
+mod rescore;
 mod run;
 mod signals;
 mod sim;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Make the reports of a run again from its journal, or of several merged
     Report(report::ReportArgs),
+    /// Mark the answers of an accuracy run again, offline
+    Rescore(rescore::RescoreArgs),
     /// Start a scenario's server and leave it running: `export $(vllm-cibench up --scenario NAME)`
     Up(Box<up::UpArgs>),
     /// Take down what `up` started
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let exit: Exit = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::Report(args) => report::report(&args),
+        Command::Rescore(args) => rescore::rescore(&args),
         Command::Up(args) => up::up(&args),
         Command::Down(args) => down::down(&args),
         Command::Cleanup(args) => cleanup::cleanup(&args),

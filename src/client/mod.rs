@@ -97,6 +97,12 @@ impl Client {
         self
     }
 
+    /// The same client, leaving nothing with a recorder: for what may not be passed on.
+    #[must_use]
+    pub fn unrecorded(self) -> Self {
+        Self { recorder: None, ..self }
+    }
+
     /// The base URL, ending in `/v1`.
     pub fn base_url(&self) -> &str {
         self.address.base()

@@ -4,6 +4,7 @@
 //! 已知答案的题目：按概率答对、截断或失败，逐题确定。
 
 use super::chance::{Chance, hash};
+use super::exam::{self, Fate};
 use serde::{Deserialize, Serialize};
 
 /// A table of questions and how well they are answered.
@@ -18,6 +19,8 @@ pub struct Answering {
     pub truncate: f64,
     /// Probability that an item is answered with status 500.
     pub fail: f64,
+    /// The three are shares of all items, dealt out so that they come out to the item, instead of probabilities.
+    pub dealt: bool,
 }
 
 /// One question.
@@ -56,6 +59,14 @@ impl Answering {
     pub fn outcome(&self, prompt: &str, seed: u64) -> Option<Outcome> {
         let (index, item) =
             self.items.iter().enumerate().find(|(_, item)| prompt.contains(&item.question))?;
+        if self.dealt {
+            return Some(match exam::fate(self, index, seed) {
+                Fate::Fails => Outcome::Failure,
+                Fate::Endless => Outcome::Endless,
+                Fate::Right => Outcome::Text(item.answer(prompt, true)),
+                Fate::Wrong => Outcome::Text(item.answer(prompt, false)),
+            });
+        }
         let mut chance = Chance::new(hash(&[seed, index as u64, hash_text(&item.question)]));
         let (fails, endless, right) = (chance.unit(), chance.unit(), chance.unit());
         Some(if fails < self.fail {
@@ -106,7 +117,7 @@ mod tests {
             wrong: "Answer: none".to_owned(),
             choice: false,
         };
-        Answering { items: (0..400).map(item).collect(), right, truncate, fail }
+        Answering { items: (0..400).map(item).collect(), right, truncate, fail, dealt: false }
     }
 
     fn share(answering: &Answering, of: impl Fn(&Outcome) -> bool) -> f64 {

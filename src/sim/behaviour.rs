@@ -193,7 +193,7 @@ fn known_questions_are_answered_rightly_cut_or_refused() {
         choice: false,
     };
     let outcome = |right, truncate, fail| {
-        let accuracy = Answering { items: vec![item.clone()], right, truncate, fail };
+        let accuracy = Answering { items: vec![item.clone()], right, truncate, fail, dealt: false };
         let sim = Sim::start(Options { accuracy, ..Options::default() }).expect("a free port");
         let body = json!({"messages": [{"role": "user", "content": "What is 6 times 7?"}], "temperature": 0.6, "max_tokens": 32});
         let seen = post(&sim, CHAT, &body);

@@ -11,6 +11,7 @@ mod chance;
 mod chat;
 mod completions;
 mod embeddings;
+mod exam;
 mod fault;
 mod grammar;
 mod log;

@@ -3,8 +3,8 @@
 //!
 //! 模拟器的启动参数；也可由命令行给出。
 
-use super::answering::Answering;
 use super::fault::FaultRule;
+use super::{answering::Answering, exam};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -185,6 +185,9 @@ pub struct SimArgs {
     /// Seed of everything that is drawn by chance.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Questions whose answers it knows, and how well it answers them: a JSON file with items, right, truncate, fail.
+    #[arg(long, value_name = "FILE", value_parser = exam::read)]
+    pub exam: Option<Answering>,
 }
 
 impl SimArgs {
@@ -205,7 +208,7 @@ impl SimArgs {
             faults: self.faults.clone(),
             capabilities,
             seed: self.seed,
-            accuracy: Answering::default(),
+            accuracy: self.exam.clone().unwrap_or_default(),
         }
     }
 }

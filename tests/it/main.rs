@@ -26,6 +26,9 @@ mod killed;
 mod local;
 mod secrets;
 
+// What a kind of case measures.
+mod accuracy;
+
 // The shipped cases.
 mod functional;
 

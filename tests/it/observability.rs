@@ -36,7 +36,7 @@ fn root() -> CrateRoot {
         .file("cases/functional/b.yaml", &format!("cases:\n{}", hello("right", 200)))
         .file("cases/perf/daily.yaml", loads)
         .file("cases/accuracy/daily.yaml", &shipped("cases/accuracy/smoke.yaml"))
-        .file("cases/accuracy/items/common_knowledge.jsonl", &shipped("cases/accuracy/items/common_knowledge.jsonl"))
+        .file("cases/accuracy/items/common_knowledge.csv", &shipped("cases/accuracy/items/common_knowledge.csv"))
         .file(
             "summary.csv",
             "Input_Length,Output_Length,Concurrency,TP99_TTFT(s),Fail_Rate,Num_Prompts,AVG_TTFT(s)\n9,9,9,7.5,0,4,5\n",

@@ -211,6 +211,16 @@ impl Key {
         }
     }
 
+    /// Whose key it is.
+    pub fn evaluator(&self) -> Evaluator {
+        match self {
+            Self::Gpqa(_) => Evaluator::Gpqa,
+            Self::Mmlu(_) => Evaluator::Mmlu,
+            Self::Mgsm(_) => Evaluator::Mgsm,
+            Self::Drop(_) => Evaluator::Drop,
+        }
+    }
+
     /// The right answer, in few words.
     pub fn gold(&self) -> String {
         match self {

@@ -57,8 +57,9 @@ impl<'a> Scored<'a> {
         Some(Self {
             trial,
             score: score.value,
-            low: figure("score", "wilson_low").and_then(|one| one.value),
-            high: figure("score", "wilson_high").and_then(|one| one.value),
+            // Journals of before said by which method the bounds were had.
+            low: figure("score", "low").or(figure("score", "wilson_low")).and_then(|one| one.value),
+            high: figure("score", "high").or(figure("score", "wilson_high")).and_then(|one| one.value),
             n: score.n,
         })
     }
