@@ -15,6 +15,8 @@ mod push;
 mod readme;
 mod replay;
 mod scripts;
+#[cfg(unix)]
+mod workflows;
 
 // What is generated.
 mod figures;
