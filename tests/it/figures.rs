@@ -41,3 +41,25 @@ fn both_languages_lead_to_it() {
         assert!(read(file).contains("(docs/figures.md)"), "{file}");
     }
 }
+
+/// Every Rust file below `folder`, joined.
+fn sources(folder: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.fold(String::new(), |all, path| match path.extension() {
+        _ if path.is_dir() => all + &sources(&path),
+        Some(end) if end == "rs" => all + &std::fs::read_to_string(&path).expect("a source"),
+        _ => all,
+    })
+}
+
+#[test]
+fn the_tests_that_the_dictionary_names_exist() {
+    let sources = sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let text = read("docs/figures.md");
+    let named: Vec<&str> =
+        text.split('`').filter_map(|word| word.split_once("::tests::")).map(|(_, name)| name).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}
