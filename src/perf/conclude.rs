@@ -21,6 +21,7 @@ use crate::{
         record::Record,
         schedule::Schedule,
         server::{self, Reading},
+        signals::Seen,
         spec::Spec,
         steps::{below_ceiling, steps},
         summary::Summary,
@@ -39,10 +40,16 @@ pub(super) struct Run<'a> {
     pub(super) clock: (jiff::Timestamp, Stamp),
 }
 
+impl<'a> Run<'a> {
+    fn seen(&self, spec: &Spec, records: &'a [Record]) -> Seen<'a> {
+        Seen { schedule: self.schedule, driven: self.driven, backend: spec.concurrency_backend, records }
+    }
+}
+
 /// From records to an observation.
 pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records: &[Record]) -> Observation {
     let summary = Summary::of(records);
-    let validity = Validity::of(records, run.driven, Client::this_build());
+    let validity = Validity::of(&run.seen(spec, records), Client::this_build());
     let judged = judge(spec, case, &summary, records);
     let failures = Failures::of(records);
     let steps = steps(run.schedule, records);
@@ -59,6 +66,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "concurrency_backend": spec.concurrency_backend,
         "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
         "epochs": epochs(run.driven),
+        "machine": run.driven.machine,
         "steps": steps,
         "quantile_method": "linear",
         "clock": {"wall": run.clock.0, "stamp_ns": run.clock.1.0},
@@ -111,6 +119,7 @@ fn epochs(driven: &Driven) -> Value {
             },
             "shifted_ns": u64::try_from(epoch.shifted.as_nanos()).unwrap_or(u64::MAX),
             "threads": epoch.threads,
+            "wakeups": epoch.wakeups,
         })
     });
     Value::Array(epochs.collect())
@@ -224,10 +233,8 @@ pub(super) fn note(kind: &str, text: String) -> Note {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::perf::{drive::Turned, record::Outcome, suite::tests::case, summary::tests::record};
+    use crate::perf::{record::Outcome, suite::tests::case, summary::tests::record, validity::tests::driven};
 
     fn spec(extra: &str) -> Spec {
         let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
@@ -240,17 +247,9 @@ mod tests {
 
     fn observe_stopped(spec: &Spec, records: &[Record], stopped: Stopped) -> Observation {
         let prompts = Prompts { texts: vec!["hello".to_owned()], counted: Counted::Exact };
-        let epoch = Turned {
-            begin: Stamp(0),
-            opened: records.first().map(|record| record.started),
-            ended: Stamp(0),
-            stopped,
-            shifted: Duration::ZERO,
-            threads: Vec::new(),
-        };
         let run = Run {
             schedule: &Schedule::of(spec),
-            driven: &Driven { epochs: vec![epoch] },
+            driven: &driven(stopped),
             prompts: &prompts,
             readings: &[],
             clock: (jiff::Timestamp::UNIX_EPOCH, Stamp(0)),

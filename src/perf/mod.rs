@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod series;
 pub mod server;
 mod sidecar;
+pub mod signals;
 pub mod spec;
 pub mod steps;
 mod suite;

@@ -15,7 +15,7 @@ use crate::{
     perf::{
         record::Record,
         spec::ConcurrencyBackend,
-        watch::{self, ThreadUse},
+        watch::{self, Canary, ThreadUse},
     },
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub(crate) const POOL: &str = "load-";
 /// How the thread of the one event loop is called.
 pub(crate) const LOOP: &str = "loadloop";
+/// How the thread beside a pool is called that only wakes, to see how late threads wake here.
+const BESIDE: &str = "canary";
 
 /// Runs one epoch to its end.
 ///
@@ -33,9 +35,10 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
     backend: ConcurrencyBackend,
     turn: &Turn<'_, K>,
 ) -> Result<Turned, String> {
+    let canary = Canary::default();
     let threads = match backend {
-        ConcurrencyBackend::ThreadingPool => pool(transport, turn)?,
-        ConcurrencyBackend::Asyncio => one_loop(transport, turn)?,
+        ConcurrencyBackend::ThreadingPool => pool(transport, turn, &canary)?,
+        ConcurrencyBackend::Asyncio => one_loop(transport, turn, &canary)?,
     };
     Ok(Turned {
         begin: turn.begin(),
@@ -44,6 +47,7 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
         stopped: turn.stopped(),
         shifted: turn.shifted(),
         threads,
+        wakeups: canary.heard(),
     })
 }
 
@@ -51,14 +55,20 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
 fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
     transport: &T,
     turn: &Turn<'_, K>,
+    canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
     let workers = turn.workers().unwrap_or(1);
     // All that can fail comes before the first thread: half a pool would wait for its other half for ever.
     let prepared: Vec<(Runtime, T)> =
         (0..workers).map(|_| Ok((runtime()?, transport.apart()?))).collect::<Result<_, String>>()?;
-    let go = CancellationToken::new();
+    let beside = runtime()?;
+    let (go, done) = (CancellationToken::new(), CancellationToken::new());
     scope(|scope| {
+        // Dropped when this closure ends, even by a panic of a worker: the scope waits for the canary too.
+        let _done = done.clone().drop_guard();
         let mut running = Vec::new();
+        let listen = || beside.block_on(done.run_until_cancelled(canary.sing()));
+        spawn(scope, BESIDE, listen)?;
         for ((runtime, transport), worker) in prepared.into_iter().zip(0..) {
             let go = &go;
             let work = move || {
@@ -83,10 +93,18 @@ fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
 fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
     transport: &T,
     turn: &Turn<'_, K>,
+    canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
     let (runtime, transport) = (runtime()?, transport.apart()?);
     scope(|scope| {
-        let work = || watch::thread(|| runtime.block_on(all(&transport, turn)));
+        let load = async {
+            tokio::select! {
+                biased;
+                () = all(&transport, turn) => {}
+                () = canary.sing() => {}
+            }
+        };
+        let work = || watch::thread(|| runtime.block_on(load));
         spawn(scope, LOOP, work).map(|thread| vec![join(thread)])
     })
 }

@@ -24,7 +24,7 @@ use crate::{
         record::Record,
         schedule::Pace,
         spec::{ConcurrencyBackend, Stop},
-        watch::ThreadUse,
+        watch::{Before, Machine, ThreadUse, Wakeups},
     },
 };
 
@@ -110,6 +110,8 @@ pub struct Epoch {
 pub struct Driven {
     /// What became of each epoch that was begun.
     pub epochs: Vec<Turned>,
+    /// What the machine did meanwhile.
+    pub machine: Machine,
 }
 
 /// What became of one epoch.
@@ -125,8 +127,10 @@ pub struct Turned {
     pub stopped: Stopped,
     /// By how much the rest of the schedule was put off, all in all, because we were late.
     pub shifted: Duration,
-    /// The threads that carried it: what they took of the processor, and how late they woke.
+    /// The threads that carried it, and what they took of the processor.
     pub threads: Vec<ThreadUse>,
+    /// How late a timer woke on them, or, of a pool, beside them.
+    pub wakeups: Option<Wakeups>,
 }
 
 /// Why no more requests were sent.
@@ -165,17 +169,18 @@ pub fn drive<T: Transport>(
     cancel: &CancellationToken,
     keep: &(impl Fn(Record) + Send + Sync),
 ) -> Result<Driven, String> {
-    let mut driven = Driven { epochs: Vec::new() };
+    let before = Before::now();
+    let mut epochs = Vec::new();
     let mut first = 0;
     for (epoch, number) in plan.epochs.iter().zip(0..) {
         let turn = turn::Turn::new(plan, epoch, number, first, cancel, keep);
         let turned = backend::carry(transport, plan.backend, &turn)?;
         first += epoch.requests.len() as u64;
         let goes_on = matches!(turned.stopped, Stopped::Exhausted | Stopped::Duration);
-        driven.epochs.push(turned);
+        epochs.push(turned);
         if !goes_on {
             break;
         }
     }
-    Ok(driven)
+    Ok(Driven { epochs, machine: before.until_now() })
 }

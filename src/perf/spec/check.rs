@@ -159,3 +159,90 @@ fn failures(stop: FailureStop, mistakes: &mut Mistakes<'_>) {
         mistakes.at("/stop/failures/of_at_least", "expected at least 1, found 0");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use st_harness::case::{ExpandedCase, TrialId};
+
+    use super::*;
+
+    /// What is wrong with the smallest good case once `changed` is merged into it.
+    fn mistakes(changed: Value) -> Vec<String> {
+        let mut case = json!({"input_len": 8, "output_len": 4, "concurrency": 2, "requests": 8});
+        for (key, value) in changed.as_object().unwrap() {
+            match value {
+                Value::Null => case.as_object_mut().unwrap().remove(key),
+                value => case.as_object_mut().unwrap().insert(key.clone(), value.clone()),
+            };
+        }
+        let spec: Spec = serde_json::from_value(case).unwrap();
+        let case = ExpandedCase::of(TrialId::new("perf::pr::chat").unwrap(), Value::Null);
+        let mut mistakes = Mistakes::new(&case);
+        check(&spec, &mut mistakes);
+        mistakes.into_problems().into_iter().map(|problem| problem.message).collect()
+    }
+
+    #[test]
+    fn a_good_case_of_every_shape_has_no_mistake() {
+        let climb = json!({"climb": {"growth_rate": 2, "mode": "linear"}});
+        let rate = json!({"rate": {"requests_per_second": 4.5, "burstiness": 0.5}});
+        for good in [
+            json!({}),
+            json!({"control_method": climb, "requests": null, "requests_per_concurrency": 16, "epochs": 3}),
+            json!({"control_method": rate}),
+            json!({"control_method": rate, "concurrency": null, "concurrency_backend": "asyncio"}),
+            json!({"control_method": rate, "requests": null, "stop": {"duration": "30s"}}),
+            json!({"stop": {"duration": "1m", "failures": {"ratio_above": 0.5}}}),
+        ] {
+            assert_eq!(mistakes(good.clone()), [""; 0], "{good}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_says_what_was_expected_and_what_was_found() {
+        let climb = |climb: Value| json!({"control_method": {"climb": climb}});
+        for (changed, told) in [
+            (json!({"concurrency": 0}), "expected at least 1, found 0"),
+            (json!({"concurrency": null}), "expected `concurrency`, how many requests are in flight"),
+            (json!({"requests": 1}), "expected at least as many requests as concurrency (2), found 1"),
+            (json!({"requests": null}), "expected `requests` or `requests_per_concurrency`"),
+            (json!({"requests_per_concurrency": 4}), "expected one of `requests` and this, found both"),
+            (climb(json!({"growth_rate": 0})), "expected at least 1, found 0: from 1 the climb would never"),
+            (
+                climb(json!({"growth_rate": 1, "init_concurrency": 4})),
+                "expected at most the ceiling, `concurrency` (2), found 4",
+            ),
+            (climb(json!({"growth_rate": 1, "growth_interval_ms": 0})), "expected at least 1 ms, found 0"),
+            (
+                json!({"control_method": {"rate": {"requests_per_second": 0.0}}}),
+                "expected a number above 0, found 0",
+            ),
+            (
+                json!({"control_method": {"rate": {"requests_per_second": 1.0}}, "concurrency": null}),
+                "expected `concurrency`, the size of the pool of threads, or `concurrency_backend: asyncio`",
+            ),
+            (json!({"concurrency": 5000, "requests": 5000}), "expected at most 1024 threads, found 5000"),
+            (
+                json!({"stop": {"failures": {"ratio_above": 1.5}}}),
+                "expected a share from 0 to below 1, found 1.5",
+            ),
+            (json!({"epochs": 0}), "expected at least 1, found 0"),
+            (json!({"expect": [{"goodput": {"at_least": 0.9}}]}), "expected a limit: `ttft`, `tpot`, `e2e`"),
+            (
+                json!({"expect": [{"failure_ratio": {}}]}),
+                "expected `at_least`, `at_most` or both, found neither",
+            ),
+        ] {
+            let found = mistakes(changed.clone());
+            assert!(found.len() == 1 && found[0].contains(told), "{changed}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_backend_that_does_not_exist_is_refused_by_name() {
+        let spec = json!({"input_len": 8, "output_len": 4, "concurrency_backend": "processing-pool"});
+        let error = serde_json::from_value::<Spec>(spec).unwrap_err().to_string();
+        assert!(error.contains("`threading-pool` or `asyncio`"), "{error}");
+    }
+}
