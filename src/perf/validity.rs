@@ -256,7 +256,8 @@ pub(super) mod tests {
 
     #[test]
     fn every_signal_of_the_client_and_its_machine_has_a_limit_that_breaks() {
-        let broken: [(&str, fn(&mut Driven)); 7] = [
+        type Change = fn(&mut Driven);
+        let broken: [(&str, Change); 7] = [
             ("wakeup_lag_p99 12.00 ms", |d| {
                 d.epochs[0].wakeups = Some(Wakeups { n: 9, p50_ns: 1e6, p99_ns: 12e6, max_ns: 2e7 });
             }),

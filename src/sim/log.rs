@@ -126,6 +126,11 @@ impl Record {
         })
     }
 
+    /// Whether all that was handed to the socket has been written.
+    pub(super) fn is_settled(&self) -> bool {
+        self.with(|open| open.queued == 0 && open.sent.ended.is_some())
+    }
+
     pub(super) fn snapshot(&self) -> Sent {
         self.with(|open| open.sent.clone())
     }

@@ -26,6 +26,7 @@ mod service;
 mod shape;
 mod talk;
 mod text;
+mod timing_log;
 mod tokenizer;
 mod tools;
 mod validate;
@@ -49,6 +50,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
+use timing_log::TimingLog;
 use tokio::sync::oneshot;
 
 /// Why a simulator did not start.
@@ -61,6 +63,14 @@ pub enum SimError {
     Bind {
         /// The port that was asked for.
         port: u16,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The log cannot be written.
+    #[error("the simulator cannot write its timing log {path}: {source}")]
+    TimingLog {
+        /// The file.
+        path: std::path::PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
@@ -86,7 +96,12 @@ impl Sim {
     pub fn start(options: Options) -> Result<Sim, SimError> {
         let port = options.port;
         let (listener, address) = wire::bind(port).map_err(|source| SimError::Bind { port, source })?;
-        let server = Arc::new(Server::new(options));
+        let timing_log = options
+            .timing_log
+            .clone()
+            .map(|path| TimingLog::open(&path).map_err(|source| SimError::TimingLog { path, source }))
+            .transpose()?;
+        let server = Arc::new(Server::new(options, timing_log));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = server.clone();

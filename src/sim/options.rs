@@ -30,6 +30,8 @@ pub struct Options {
     pub seed: u64,
     /// Questions with a known answer.
     pub accuracy: Answering,
+    /// Where each request leaves what was really sent of it, and when.
+    pub timing_log: Option<std::path::PathBuf>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             capabilities: Features::default(),
             seed: 0,
             accuracy: Answering::default(),
+            timing_log: None,
         }
     }
 }
@@ -173,6 +176,10 @@ pub struct SimArgs {
     /// Largest displacement of a token, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = milliseconds)]
     pub jitter_ms: f64,
+    /// Leave a line for each request in this file: when it was received, and when each token was really written, in
+    /// nanoseconds of the machine's CLOCK_MONOTONIC.
+    #[arg(long, value_name = "FILE")]
+    pub timing_log: Option<std::path::PathBuf>,
     /// A fault: its name, or a rule such as '{when: {nth: 2}, fault: {status: {code: 503}}}'. May be repeated.
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<FaultRule>,
@@ -209,6 +216,7 @@ impl SimArgs {
             capabilities,
             seed: self.seed,
             accuracy: self.exam.clone().unwrap_or_default(),
+            timing_log: self.timing_log.clone(),
         }
     }
 }

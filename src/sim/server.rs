@@ -8,8 +8,10 @@ use super::log::{How, KEPT, Record, Sent};
 use super::metrics::Metrics;
 use super::options::Options;
 use super::reply::{Account, Body, Ending, Piece, Reply};
+use super::timing_log::TimingLog;
 use super::wire::{Control, Door};
 use super::{sabotage, service};
+use crate::timer::Timer;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
@@ -24,7 +26,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
 /// Larger bodies are refused.
 const BODY_LIMIT: usize = 64 << 20;
@@ -39,6 +41,7 @@ pub(super) struct Server {
     /// How many requests each rule has covered.
     covered: Vec<AtomicU64>,
     log: Mutex<VecDeque<Record>>,
+    timing_log: Option<TimingLog>,
 }
 
 /// A request, read whole.
@@ -61,10 +64,11 @@ pub(super) async fn serve(listener: std::net::TcpListener, server: Arc<Server>) 
 }
 
 impl Server {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, timing_log: Option<TimingLog>) -> Self {
         Server {
             metrics: Metrics::new(),
-            started: Instant::now(),
+            started: timing_log.as_ref().map_or_else(Instant::now, TimingLog::started),
+            timing_log,
             requests: AtomicU64::new(0),
             covered: options.faults.iter().map(|_| AtomicU64::new(0)).collect(),
             log: Mutex::default(),
@@ -165,7 +169,9 @@ async fn handle(
     let flight = Flight {
         record,
         pieces: pieces.into(),
-        received: received.into(),
+        received,
+        timer: None,
+        timing_log: server.timing_log.clone(),
         ending: reply.delivery.ending,
         server: counts.then_some(server),
         account: reply.account.clone(),
@@ -212,11 +218,11 @@ impl Server {
 }
 
 /// Sends the head when it is due, and leaves the body to the connection.
-async fn send(reply: &Reply, flight: Flight) -> Response {
+async fn send(reply: &Reply, mut flight: Flight) -> Response {
     let streams = matches!(reply.body, Body::Events(_));
     let first = flight.pieces.front().map_or(Duration::ZERO, |piece| piece.due);
     let due = reply.delivery.before_head.max(if streams { Duration::ZERO } else { first });
-    sleep_until(flight.received + due).await;
+    flight.wait(due).await;
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let written: usize = flight.pieces.iter().map(|piece| piece.bytes.len()).sum();
@@ -260,7 +266,10 @@ fn head(reply: &Reply, length: Option<usize>, headers: &mut HeaderMap) {
 struct Flight {
     record: Record,
     pieces: VecDeque<Piece>,
-    received: tokio::time::Instant,
+    received: Instant,
+    /// Made where something is to be waited for.
+    timer: Option<Timer>,
+    timing_log: Option<TimingLog>,
     ending: Ending,
     /// Whose counters still wait for it.
     server: Option<Arc<Server>>,
@@ -283,13 +292,21 @@ impl Flight {
             self.record.end(How::Broken);
             return Some((Err(io::ErrorKind::ConnectionAborted.into()), self));
         };
-        sleep_until(self.received + piece.due).await;
+        self.wait(piece.due).await;
         self.record.queue(piece.tokens);
         if self.pieces.is_empty() && self.ending == Ending::Clean {
             // Whoever reads the counters after the last byte finds the answer in them.
             self.settle(How::Complete);
         }
         Some((Ok(Bytes::from(piece.bytes)), self))
+    }
+
+    /// Until `due` after the request was received.
+    async fn wait(&mut self, due: Duration) {
+        let left = (self.received + due).saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            self.timer.get_or_insert_with(Timer::new).sleep(left).await;
+        }
     }
 
     fn settle(&mut self, how: How) {
@@ -306,6 +323,9 @@ impl Drop for Flight {
         let forgotten = how == How::Gone && fault.as_deref() == Some(Fault::AbortIgnored.name());
         if !forgotten {
             self.settle(how);
+        }
+        if let Some(log) = &self.timing_log {
+            log.take(self.record.clone());
         }
     }
 }

@@ -27,6 +27,7 @@ mod killed;
 #[cfg(target_os = "linux")]
 mod local;
 mod secrets;
+mod timing;
 
 // What a kind of case measures.
 mod accuracy;
