@@ -245,4 +245,11 @@ mod tests {
         let error = serde_json::from_value::<Spec>(spec).unwrap_err().to_string();
         assert!(error.contains("`threading-pool` or `asyncio`"), "{error}");
     }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let spec = json!({"input_len": 8, "output_len": 4, "concurency": 2});
+        let error = serde_json::from_value::<Spec>(spec).unwrap_err().to_string();
+        assert!(error.contains("unknown field `concurency`"), "{error}");
+    }
 }
