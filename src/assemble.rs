@@ -170,6 +170,7 @@ fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
             require_capabilities: settings.scenario.gates.require_capabilities.clone(),
             max_skipped: settings.scenario.gates.max_skipped.map(u64::from),
         },
+        stages: st_harness::session::Stages::default(),
         host,
         redactor: Arc::new(redactor(settings)),
         argv: std::env::args().collect(),

@@ -32,7 +32,26 @@ impl Exit {
     /// What a run with these verdicts returns: the most serious one decides, and a failure of the server under
     /// test is more serious than one of the measurement.
     pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> Self {
-        verdicts.into_iter().map(Self::from).max_by_key(|exit| exit.weight()).unwrap_or(Self::Ok)
+        Self::worst(verdicts.into_iter().map(Self::from))
+    }
+
+    /// The most serious of several runs.
+    pub fn worst(exits: impl IntoIterator<Item = Self>) -> Self {
+        exits.into_iter().max_by_key(|exit| exit.weight()).unwrap_or(Self::Ok)
+    }
+
+    /// What a process that returned `code` says; nothing known is infrastructure.
+    pub fn of_code(code: u8) -> Self {
+        let all = [
+            Self::Ok,
+            Self::Failed,
+            Self::Usage,
+            Self::Inconclusive,
+            Self::Invalid,
+            Self::NothingSelected,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|exit| exit.code() == code).unwrap_or(Self::Errored)
     }
 
     /// The number.
@@ -103,5 +122,13 @@ mod tests {
         assert_eq!(Exit::of([Invalid, Inconclusive]), Exit::Invalid);
         assert_eq!(Exit::of([Errored, Invalid]), Exit::Errored);
         assert_eq!(Exit::of([Errored, Failed, Passed]), Exit::Failed);
+    }
+
+    #[test]
+    fn every_code_is_read_back() {
+        for code in [0, 1, 2, 3, 4, 5, 6, 130] {
+            assert_eq!(Exit::of_code(code).code(), code);
+        }
+        assert_eq!(Exit::of_code(101), Exit::Errored);
     }
 }

@@ -43,19 +43,32 @@ pub struct Ended {
     pub took: Duration,
 }
 
+/// What a trial is told when its turn has come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Turn {
+    /// It runs.
+    Run {
+        /// What its stage has left, where that is limited.
+        stage_left: Option<Duration>,
+    },
+    /// It does not run any more, and this is what came of it.
+    Pass(Box<Observation>),
+}
+
 /// Why a trial was told to stop.
 enum Stop {
     Deadline,
+    Stage,
     Run,
 }
 
-/// Enters the lane, says so through `entered`, and runs `work` within its bounds. `work` gets the token that
-/// tells it to stop.
+/// Enters the lane, asks `turn` whether it is still meant to run, and runs `work` within its bounds. `work` gets
+/// the token that tells it to stop.
 pub async fn carry_out<F>(
     road: &Road,
     bounds: Bounds,
     run_cancel: &CancellationToken,
-    entered: impl FnOnce(),
+    turn: impl FnOnce() -> Turn,
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Ended
 where
@@ -66,17 +79,21 @@ where
         () = run_cancel.cancelled() => return Ended { observation: never_started(), took: Duration::ZERO },
         place = road.enter(bounds.lane) => place,
     };
-    entered();
+    let stage_left = match turn() {
+        Turn::Run { stage_left } => stage_left.unwrap_or(Duration::MAX),
+        Turn::Pass(observation) => return Ended { observation: *observation, took: Duration::ZERO },
+    };
     let begun = Instant::now();
     // No child of the run's token: a suite that returns because it was told to must not look finished.
     let cancel = CancellationToken::new();
-    let observation = bounded(bounds, run_cancel, cancel.clone(), work(cancel)).await;
+    let observation = bounded(bounds, stage_left, run_cancel, cancel.clone(), work(cancel)).await;
     drop(place);
     Ended { observation, took: begun.elapsed() }
 }
 
 async fn bounded<F>(
     bounds: Bounds,
+    stage_left: Duration,
     run_cancel: &CancellationToken,
     cancel: CancellationToken,
     work: F,
@@ -90,6 +107,7 @@ where
         done = &mut work => return done.unwrap_or_else(|panic| panicked(&*panic)),
         () = run_cancel.cancelled() => Stop::Run,
         () = tokio::time::sleep(bounds.deadline) => Stop::Deadline,
+        () = tokio::time::sleep(stage_left) => Stop::Stage,
     };
     cancel.cancel();
     let rest = tokio::time::timeout(bounds.grace, &mut work).await;
@@ -111,6 +129,8 @@ fn reason(stop: &Stop, bounds: Bounds, nothing_measured: bool) -> Reason {
             Reason::new("timeout", format!("did not finish within {}{kept}", seconds(bounds.deadline)))
                 .with_detail("A case sets its own limit with `timeout: 60s`.")
         }
+        Stop::Stage => Reason::new("stage-limit", format!("the time of its stage was over{kept}"))
+            .with_detail("`stage_limits` in configs/matrix.yaml sets how long a stage may take."),
         Stop::Run => Reason::new("interrupted", format!("stopped by a signal{kept}")),
     }
 }
@@ -197,11 +217,15 @@ mod tests {
         }
     }
 
+    fn goes() -> Turn {
+        Turn::Run { stage_left: None }
+    }
+
     async fn run<F>(bounds: Bounds, work: impl FnOnce(CancellationToken) -> F) -> Ended
     where
         F: Future<Output = Observation> + Send,
     {
-        carry_out(&Road::default(), bounds, &CancellationToken::new(), || {}, work).await
+        carry_out(&Road::default(), bounds, &CancellationToken::new(), goes, work).await
     }
 
     fn errored(ended: Ended) -> Reason {
@@ -247,13 +271,34 @@ mod tests {
         let held = road.enter(Lane::Exclusive).await;
         let token = CancellationToken::new();
         let waits =
-            carry_out(&road, bounds(60, 10), &token, || {}, |_| async { Observation::new(Outcome::Passed) });
+            carry_out(&road, bounds(60, 10), &token, goes, |_| async { Observation::new(Outcome::Passed) });
         let release = async {
             tokio::time::sleep(Duration::from_millis(150)).await;
             drop(held);
         };
         let (ended, ()) = tokio::join!(waits, release);
         assert_eq!(ended.observation.outcome, Outcome::Passed);
+    }
+
+    #[tokio::test]
+    async fn a_stage_whose_time_is_over_stops_what_runs() {
+        let (road, token) = (Road::default(), CancellationToken::new());
+        let turn = || Turn::Run { stage_left: Some(Duration::from_millis(10)) };
+        let work = |cancel: CancellationToken| async move {
+            cancel.cancelled().await;
+            Observation::new(Outcome::Passed)
+        };
+        let ended = carry_out(&road, bounds(60_000, 1000), &token, turn, work).await;
+        assert_eq!(errored(ended).kind, "stage-limit");
+    }
+
+    #[tokio::test]
+    async fn a_trial_that_is_not_meant_any_more_does_not_begin() {
+        let (road, token) = (Road::default(), CancellationToken::new());
+        let skipped = Observation::new(Outcome::Skipped(Reason::new("stopped", "no more")));
+        let turn = || Turn::Pass(Box::new(skipped.clone()));
+        let ended = carry_out(&road, bounds(1000, 10), &token, turn, |_| async { panic!("it began") }).await;
+        assert_eq!((ended.observation, ended.took), (skipped.clone(), Duration::ZERO));
     }
 
     #[tokio::test]
@@ -269,16 +314,10 @@ mod tests {
     async fn a_cancelled_run_stops_what_runs_and_skips_what_waits() {
         let road = Road::default();
         let token = CancellationToken::new();
-        let running = carry_out(
-            &road,
-            bounds(60_000, 10),
-            &token,
-            || {},
-            |cancel| async move {
-                cancel.cancelled().await;
-                Observation::new(Outcome::Passed)
-            },
-        );
+        let running = carry_out(&road, bounds(60_000, 10), &token, goes, |cancel| async move {
+            cancel.cancelled().await;
+            Observation::new(Outcome::Passed)
+        });
         let stop = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             token.cancel();

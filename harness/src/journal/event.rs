@@ -27,7 +27,7 @@ pub struct Schema {
 
 impl Schema {
     /// What this crate writes.
-    pub const CURRENT: Self = Self { major: 1, minor: 0 };
+    pub const CURRENT: Self = Self { major: 1, minor: 1 };
 }
 
 /// One line of the journal.
@@ -75,10 +75,13 @@ pub enum Event {
     },
     /// A trial is over.
     TrialFinished(Box<TrialFinished>),
-    /// A gate over the whole run was decided.
+    /// A gate was decided, over the whole run or over one trial.
     GateDecided {
-        /// `max_skipped`, `required_capabilities`.
+        /// `max_skipped`, `required_capabilities`; `baseline`.
         gate: String,
+        /// The trial that it decided; absent for the run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial_id: Option<TrialId>,
         /// How.
         verdict: Verdict,
         /// Why.

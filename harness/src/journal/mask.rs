@@ -27,8 +27,9 @@ pub(super) fn clean(event: Event, redactor: &Redactor) -> Event {
         Event::TrialStarted { trial_id, sidecar } => Event::TrialStarted { trial_id, sidecar },
         Event::Note { trial_id, note } => Event::Note { trial_id, note: clean.note(note) },
         Event::TrialFinished(finished) => Event::TrialFinished(Box::new(clean.finished(*finished))),
-        Event::GateDecided { gate, verdict, reasons, numbers } => Event::GateDecided {
+        Event::GateDecided { gate, trial_id, verdict, reasons, numbers } => Event::GateDecided {
             gate,
+            trial_id,
             verdict,
             reasons: clean.reasons(reasons),
             numbers: clean.value(numbers),

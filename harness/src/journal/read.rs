@@ -3,7 +3,10 @@
 //!
 //! 读回日志行：完整、残缺或来自其他版本。
 
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, BufRead as _},
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -88,23 +91,35 @@ impl RunRecord {
         Lines::parse(path, &bytes)?.record().ok_or_else(|| JournalError::NoStart { path: path.to_owned() })
     }
 
+    /// What the first line of a journal of the run folder `folder` says, and no more: who ran what, and when.
+    ///
+    /// # Errors
+    /// As [`read_folder`](Self::read_folder), as far as that line goes.
+    pub fn head(folder: &Utf8Path) -> Result<Self, JournalError> {
+        let path = journals(folder)?.into_iter().next();
+        let path = path.ok_or_else(|| JournalError::NoJournal { path: folder.to_owned() })?;
+        let io = |source| JournalError::Io { path: path.clone(), source };
+        let mut line = Vec::new();
+        let file = fs::File::open(&path).map_err(io)?;
+        io::BufReader::new(file).read_until(b'\n', &mut line).map_err(io)?;
+        Lines::parse(&path, &line)?.record().ok_or(JournalError::NoStart { path })
+    }
+
+    /// Whether a file of this name is a journal: `journal.jsonl`, `journal-….jsonl`.
+    pub fn is_journal(name: &str) -> bool {
+        name.strip_prefix("journal")
+            .and_then(|rest| rest.strip_suffix(".jsonl"))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     /// Reads all journals of the run folder `folder`, `journal.jsonl` and `journal-*.jsonl`, as one run. One
     /// that was cut before its first whole line becomes a note.
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`merge`](Self::merge); when there is none.
     pub fn read_folder(folder: &Utf8Path) -> Result<Self, JournalError> {
-        let io = |source| JournalError::Io { path: folder.to_owned(), source };
-        let mut paths = Vec::new();
-        for entry in folder.read_dir_utf8().map_err(io)? {
-            let path = entry.map_err(io)?.into_path();
-            if path.file_name().is_some_and(is_journal) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
         let (mut records, mut unstarted) = (Vec::new(), Vec::new());
-        for path in paths {
+        for path in journals(folder)? {
             match Self::read(&path) {
                 Ok(record) => records.push(record),
                 Err(error @ JournalError::NoStart { .. }) => unstarted.push(error),
@@ -122,10 +137,18 @@ impl RunRecord {
     }
 }
 
-fn is_journal(name: &str) -> bool {
-    name.strip_prefix("journal")
-        .and_then(|rest| rest.strip_suffix(".jsonl"))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+/// The journals of the run folder `folder`, in the order of their names.
+fn journals(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, JournalError> {
+    let io = |source| JournalError::Io { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in folder.read_dir_utf8().map_err(io)? {
+        let path = entry.map_err(io)?.into_path();
+        if path.file_name().is_some_and(RunRecord::is_journal) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// The lines of a journal, and what is to be told of them.

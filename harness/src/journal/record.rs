@@ -28,7 +28,7 @@ pub struct RunRecord {
     pub trials: Vec<TrialRecord>,
     /// Notes about the run as a whole.
     pub notes: Vec<Note>,
-    /// Gates over the run, as [`Event::GateDecided`].
+    /// Gates over the run and over its trials, as [`Event::GateDecided`].
     pub gates: Vec<Event>,
     /// Its last event; absent where the run was killed.
     pub finished: Option<RunFinished>,

@@ -191,6 +191,7 @@ pub(crate) fn events() -> Vec<Event> {
         ),
         Event::GateDecided {
             gate: "max_skipped".to_owned(),
+            trial_id: None,
             verdict: Verdict::Passed,
             reasons: Vec::new(),
             numbers: json!({ "skipped": 1, "allowed": 5 }),

@@ -7,7 +7,7 @@
 //! summary   {status, counts: {planned, passed, failed, …}}
 //! suites    [{kind, suite, seconds, counts}]
 //! trials    [{id, status, seconds, reasons, notes, planned: {…}, finished: {…} | null, sidecar}]
-//! gates     [{gate, verdict, reasons, numbers}]
+//! gates     [{gate, trial_id (null: over the run), verdict, reasons, numbers}]
 //! notes     [{kind, text}] about the run
 //! ```
 //!
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::{
     capability::Capabilities,
+    case::TrialId,
     journal::{
         Counts, Event, Planned, RunFinished, RunRecord, RunStarted, Schema, Status, SuiteTrials,
         TrialFinished, TrialRecord, TrialState,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// The version of the document's shape.
-const SCHEMA: Schema = Schema { major: 1, minor: 0 };
+const SCHEMA: Schema = Schema { major: 1, minor: 1 };
 
 /// Renders `report.json`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,6 +104,7 @@ struct Trial<'a> {
 #[derive(Serialize)]
 struct Gate<'a> {
     gate: &'a str,
+    trial_id: Option<&'a TrialId>,
     verdict: Verdict,
     reasons: &'a [Reason],
     numbers: &'a Value,
@@ -158,8 +160,8 @@ impl<'a> Trial<'a> {
 impl<'a> Gate<'a> {
     fn of(event: &'a Event) -> Option<Self> {
         match event {
-            Event::GateDecided { gate, verdict, reasons, numbers } => {
-                Some(Self { gate, verdict: *verdict, reasons, numbers })
+            Event::GateDecided { gate, trial_id, verdict, reasons, numbers } => {
+                Some(Self { gate, trial_id: trial_id.as_ref(), verdict: *verdict, reasons, numbers })
             }
             _ => None,
         }

@@ -111,14 +111,15 @@ fn suites(run: &RunRecord) -> String {
 
 fn gates(run: &RunRecord) -> String {
     let line = |event: &Event| match event {
-        Event::GateDecided { gate, verdict, reasons, .. } => {
+        Event::GateDecided { gate, trial_id, verdict, reasons, .. } => {
+            let of = trial_id.as_ref().map(|id| format!(" of {}", code(id.as_str()))).unwrap_or_default();
             let why =
                 reasons.first().map(|reason| format!(": {}", inline(&reason.summary))).unwrap_or_default();
-            format!("- {} {}{why}\n", code(gate), Status::from(*verdict).word())
+            format!("- {}{of} {}{why}\n", code(gate), Status::from(*verdict).word())
         }
         _ => String::new(),
     };
-    titled("Gates", run.gates.iter().map(line).collect())
+    titled("Gates", within_section(run.gates.iter().map(line), "gates"))
 }
 
 fn red(run: &RunRecord) -> String {

@@ -3,7 +3,9 @@
 //!
 //! 会话：从选择到退出码的完整流程。
 
+mod course;
 mod finish;
+mod foresee;
 mod plan;
 mod recorder;
 mod signals;
@@ -18,6 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use course::Stages;
+pub use foresee::Foreseen;
 pub use plan::Plan;
 
 use crate::{
@@ -30,6 +34,7 @@ use crate::{
     exit::Exit,
     fixture::{Fixture, Ready, StartCx},
     folder::{FolderError, RunFolder},
+    gate::TrialGate,
     host::Runner,
     journal::{Event, RunStarted},
     lane::Road,
@@ -39,6 +44,7 @@ use crate::{
     suite::{Erased, Suite},
     verdict::{Note, Reason},
 };
+use course::Course;
 use recorder::{Listener, Recorder};
 use trials::{CaseWork, Stage, Trial, Work};
 
@@ -53,6 +59,7 @@ pub struct Session<F: Fixture> {
     catalogue: Catalogue,
     suites: Vec<Mounted<F::World>>,
     reports: Vec<Box<dyn Report>>,
+    gate: Option<Arc<dyn TrialGate>>,
     listener: Option<Listener>,
 }
 
@@ -69,6 +76,7 @@ impl<F: Fixture> Session<F> {
             catalogue,
             suites: Vec::new(),
             reports: report::standard(below_root),
+            gate: None,
             listener: None,
         }
     }
@@ -90,6 +98,13 @@ impl<F: Fixture> Session<F> {
     #[must_use]
     pub fn report(mut self, report: Box<dyn Report>) -> Self {
         self.reports.push(report);
+        self
+    }
+
+    /// Lets `gate` decide each trial once its suite is done with it.
+    #[must_use]
+    pub fn gate(mut self, gate: impl TrialGate) -> Self {
+        self.gate = Some(Arc::new(gate));
         self
     }
 
@@ -320,6 +335,8 @@ impl<F: Fixture> Session<F> {
             forced: args.ignored != Ignored::Skip,
             blocked_is_red: self.plan.host.is_nextest(),
             pending: watch::channel(0).0,
+            gate: self.gate.clone(),
+            course: Course::new(self.plan.stages.clone()),
         }
     }
 }
@@ -339,6 +356,9 @@ fn run_all<W: Send + Sync + 'static>(args: &Args, plan: &Plan, stage: Stage<W>, 
     let meant =
         |trial: &&Trial<W>| args.filter.matches(trial.id.as_str()) && !matches!(trial.work, Work::Gate(_));
     stage.pending.send_replace(trials.iter().filter(meant).count());
+    for trial in trials.iter().filter(meant).filter(|trial| matches!(trial.work, Work::Case(_))) {
+        stage.course.expect(trial.id.kind());
+    }
     let stage = Arc::new(stage);
     let ready = trials.into_iter().map(|trial| {
         let stage = Arc::clone(&stage);

@@ -13,6 +13,7 @@ use crate::{
     host::{Host, Runner},
     journal::{Journal, Tool},
     redact::Redactor,
+    session::Stages,
 };
 
 /// The circumstances of a run, as the caller has settled them.
@@ -38,6 +39,8 @@ pub struct Plan {
     pub threads: usize,
     /// What the run as a whole must keep to.
     pub gates: Gates,
+    /// What bounds its stages.
+    pub stages: Stages,
     /// Who started this process.
     pub host: Host,
     /// What must not leave.

@@ -13,13 +13,13 @@ use crate::{
     capability::Capabilities,
     case::{ExpandedCase, TrialId},
     folder::RunFolder,
-    gate::{Facts, Gate},
+    gate::{self, Facts, Gate, TrialGate},
     journal::{Event, Planned, TrialFinished},
     lane::{Lane, Road},
     libtest::Line,
-    session::recorder::Recorder,
+    session::{course::Course, recorder::Recorder},
     suite::{AnySuite, Cx, Prepared},
-    trial::{Bounds, Ended, GRACE, carry_out},
+    trial::{Bounds, Ended, GRACE, Turn, carry_out},
     verdict::{Observation, Outcome, Reason, Reasons, Verdict},
 };
 
@@ -113,6 +113,10 @@ pub(crate) struct Stage<W> {
     pub(crate) blocked_is_red: bool,
     /// How many trials that are no gates are not over yet.
     pub(crate) pending: watch::Sender<usize>,
+    /// Decides each trial once its suite is done with it.
+    pub(crate) gate: Option<Arc<dyn TrialGate>>,
+    /// Whether a trial is still meant to run when its turn comes.
+    pub(crate) course: Course,
 }
 
 impl<W: Send + Sync + 'static> Stage<W> {
@@ -136,6 +140,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
     }
 
     fn case(&self, id: TrialId, work: CaseWork<W>) -> Line {
+        self.course.await_stage(id.kind());
         let bounds = work.bounds();
         let Ok(world) = &self.world else { return self.over(blocked(id, self.attempt)) };
         if let Admission::Skip(reason) = self.admit(&work.case) {
@@ -145,7 +150,13 @@ impl<W: Send + Sync + 'static> Stage<W> {
         let (world, run) = (Arc::clone(world), work.run);
         let folder = self.folder.trial(&id);
         let sidecar = work.suite.sidecar().map(|name| folder.path_of(name).to_string());
-        let started = || self.recorder.append(Event::TrialStarted { trial_id: id.clone(), sidecar });
+        let turn = || {
+            let turn = self.course.turn(id.kind());
+            if matches!(turn, Turn::Run { .. }) {
+                self.recorder.append(Event::TrialStarted { trial_id: id.clone(), sidecar });
+            }
+            turn
+        };
         let context = |cancel| Cx {
             world,
             case: work.case,
@@ -156,12 +167,24 @@ impl<W: Send + Sync + 'static> Stage<W> {
         };
         let ended = self
             .runtime
-            .block_on(carry_out(&self.road, bounds, &self.cancel, started, |cancel| run(context(cancel))));
+            .block_on(carry_out(&self.road, bounds, &self.cancel, turn, |cancel| run(context(cancel))));
         let Ended { mut observation, took } = ended;
         for note in std::mem::take(&mut observation.notes) {
             self.recorder.append(Event::Note { trial_id: Some(id.clone()), note });
         }
-        self.over(finished(id, self.attempt, observation, Some(took)))
+        self.over(self.gated(finished(id, self.attempt, observation, Some(took))))
+    }
+
+    /// The trial as the gate leaves it; what the gate decided is in the journal by then.
+    fn gated(&self, mut finished: TrialFinished) -> TrialFinished {
+        let Some(gate) = self.gate.as_deref().filter(|gate| gate.concerns(finished.trial_id.kind())) else {
+            return finished;
+        };
+        let Some(run) = self.recorder.record() else { return finished };
+        for event in gate::decide(gate, &run, self.folder.path(), &mut finished) {
+            self.recorder.append(event);
+        }
+        finished
     }
 
     fn admit(&self, case: &ExpandedCase) -> Admission {
@@ -178,7 +201,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
         let (outcome, numbers) = gate.decide(&Facts { capabilities: (*self.capabilities).clone(), skipped });
         let (verdict, reasons) = outcome.clone().into_verdict();
         let name = gate.name().to_owned();
-        self.recorder.append(Event::GateDecided { gate: name, verdict, reasons, numbers });
+        self.recorder.append(Event::GateDecided { gate: name, trial_id: None, verdict, reasons, numbers });
         self.over(finished(id, self.attempt, Observation::new(outcome), None))
     }
 
@@ -193,6 +216,8 @@ impl<W: Send + Sync + 'static> Stage<W> {
     fn over(&self, finished: TrialFinished) -> Line {
         let line = self.masked(line(&finished, self.blocked_is_red));
         let is_gate = finished.trial_id.kind() == "gate";
+        let limit = finished.reasons.iter().any(|reason| reason.kind == "stage-limit");
+        self.course.over(finished.trial_id.kind(), finished.verdict, limit);
         self.recorder.append(Event::TrialFinished(Box::new(finished)));
         if !is_gate {
             self.pending.send_modify(|left| *left = left.saturating_sub(1));

@@ -2,12 +2,15 @@
 //!
 //! 以玩具套件验证完整会话。
 
+use std::time::Duration;
+
 use crate::toy::{Toy, reason_of, verdict_of};
 use st_harness::{
     args::{Args, Filter, Ignored},
     exit::Exit,
     gate::Gates,
     journal::TrialState,
+    session::Stages,
     verdict::Verdict,
 };
 
@@ -216,4 +219,37 @@ fn the_reports_lie_beside_the_journal_and_show_every_trial() {
         let text = ran.file(file);
         assert!(text.contains("wrong"), "{file}: {text}");
     }
+}
+
+#[test]
+fn a_stage_that_takes_too_long_is_red_once_and_its_rest_is_skipped() {
+    let cases = "
+defaults: {of: []}
+cases:
+  - {id: a_hangs, exclusive: true, expect: hang}
+  - {id: b_late, exclusive: true, expect: any}
+  - {id: c_late, exclusive: true, expect: any}
+";
+    let limits = [("sum".to_owned(), Duration::from_millis(200))].into();
+    let toy = Toy::new().file("sums", cases).stages(Stages { limits, stop_on_red: false });
+    let ran = toy.run(&Args { threads: Some(1), ..Args::default() });
+    assert_eq!(ran.exit, Exit::Errored);
+    assert_eq!(reason_of(&ran.record, "sum::sums::a_hangs").kind, "stage-limit");
+    for late in ["sum::sums::b_late", "sum::sums::c_late"] {
+        assert_eq!(verdict_of(&ran.record, late), Verdict::Skipped);
+        assert_eq!(reason_of(&ran.record, late).summary, "the stage sum took longer than its 0.2 s");
+    }
+}
+
+#[test]
+fn a_trial_that_hangs_is_no_reason_to_wait_for_ever() {
+    // More trials than threads, the first of which takes its time: nobody waits for one that has no thread.
+    let cases = "
+cases:
+  - {id: slow, timeout: 200ms, of: [], expect: hang}
+  - {id: many, matrix: {n: [1, 2, 3, 4, 5, 6]}, of: ['${n}'], expect: any}
+";
+    let ran = Toy::new().file("sums", cases).run(&Args { threads: Some(2), ..Args::default() });
+    assert_eq!(ran.exit, Exit::Errored);
+    assert_eq!(verdict_of(&ran.record, "sum::sums::many::n_6"), Verdict::Passed);
 }

@@ -17,9 +17,12 @@ use super::{
 /// The table of gates; nothing where no gate was set.
 pub(super) fn body(run: &RunRecord) -> Option<Markup> {
     let rows = run.gates.iter().filter_map(|event| match event {
-        Event::GateDecided { gate, verdict, reasons, numbers } => Some(html! {
+        Event::GateDecided { gate, trial_id, verdict, reasons, numbers } => Some(html! {
             tr {
-                th scope="row" { code { (gate) } }
+                th scope="row" {
+                    code { (gate) }
+                    @if let Some(id) = trial_id { " " code { (id) } }
+                }
                 td { (badge(Status::from(*verdict))) }
                 td {
                     @for reason in reasons { p { (text::visible(&reason.summary)) } }

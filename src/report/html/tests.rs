@@ -113,6 +113,7 @@ fn a_gate_shows_the_numbers_it_was_decided_on() {
     let mut run = run();
     run.gates = vec![Event::GateDecided {
         gate: "max_skipped".to_owned(),
+        trial_id: None,
         verdict: Verdict::Failed,
         reasons: vec![Reason::new("max-skipped", "expected at most 1 skipped trials, found 7")],
         numbers: serde_json::json!({"max_skipped": 1, "skipped": 7}),

@@ -24,7 +24,7 @@ use st_harness::{
     journal::{RunRecord, Tool, TrialState},
     lane::Lane,
     redact::Redactor,
-    session::{Plan, Session},
+    session::{Plan, Session, Stages},
     suite::{Cx, Suite},
     verdict::{Note, Observation, Outcome, Reason, Reasons, Verdict},
 };
@@ -153,6 +153,7 @@ pub struct Toy {
     root: tempfile::TempDir,
     fixture: CalculatorFixture,
     gates: Gates,
+    stages: Stages,
 }
 
 /// A run that was.
@@ -167,7 +168,8 @@ impl Toy {
     pub fn new() -> Self {
         let root = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(root.path().join("cases/sum")).expect("a folder for cases");
-        Self { root, fixture: CalculatorFixture::default(), gates: Gates::default() }
+        let (gates, stages) = (Gates::default(), Stages::default());
+        Self { root, fixture: CalculatorFixture::default(), gates, stages }
     }
 
     pub fn file(self, name: &str, text: &str) -> Self {
@@ -177,6 +179,11 @@ impl Toy {
 
     pub fn gates(mut self, gates: Gates) -> Self {
         self.gates = gates;
+        self
+    }
+
+    pub fn stages(mut self, stages: Stages) -> Self {
+        self.stages = stages;
         self
     }
 
@@ -252,6 +259,7 @@ impl Toy {
             latest_in: None,
             threads: 4,
             gates: self.gates.clone(),
+            stages: self.stages.clone(),
             host,
             redactor: Arc::new(Redactor::default()),
             argv: vec!["toy".to_owned()],

@@ -1,9 +1,13 @@
 //! Gates over a whole run, as trials of their own: [`Gates`]. They keep a broken probe from turning a suite
-//! green. Must not know what a capability means, nor how a trial is run.
+//! green. Gates over single trials: [`TrialGate`]. Must not know what a capability means, nor how a trial is run.
 //!
 //! 整次运行的门禁：防止错误的能力探测让套件"变绿"。
 
+mod trial;
+
 use serde_json::{Value, json};
+
+pub use trial::{Ruling, Subject, TrialGate, decide, decide_again};
 
 use crate::{
     capability::{Capabilities, CapabilityId},
