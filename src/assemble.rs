@@ -15,19 +15,23 @@ use st_harness::{
     journal::Tool,
     redact::Redactor,
     report::Report,
-    session::{Plan, Session},
+    session::{Plan, Session, Stages},
     suite::Suite,
 };
 
 use crate::{
     accuracy::{self, Accuracy},
+    baseline::{Baseline, runs::Runs},
     client::Target,
-    config::{Environment, Flags, Settings},
+    config::{Environment, Flags, OnFailure, RunType, Settings},
     functional::{self, FunctionalSuite},
     perf::Perf,
     report,
     server::Server,
 };
+
+/// Set by `run-matrix` for its children: the run that they belong to.
+pub(crate) const PARENT_RUN: &str = "VLLM_CIBENCH_PARENT_RUN";
 
 /// Trials that wait for a server rather than for a processor: more at once than there are cores.
 const THREADS: usize = 8;
@@ -41,18 +45,36 @@ pub enum Door {
     Command,
 }
 
+/// A session, and what it was made of.
+pub struct Prepared {
+    /// The session.
+    pub session: Session<Server>,
+    /// What it does and to whom.
+    pub settings: Arc<Settings>,
+    /// The earlier runs that performance is held against; nothing where it is held against none.
+    pub baseline: Option<Arc<Runs>>,
+}
+
 type Extra = Box<dyn FnOnce(Session<Server>) -> Session<Server>>;
 
 /// A session to be, for the cases and configuration below a root.
 pub struct Assembly {
     root: Utf8PathBuf,
     extras: Vec<Extra>,
+    only_functional: bool,
 }
 
 impl Assembly {
     /// The suites and reports of this crate.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
-        Self { root: root.into(), extras: Vec::new() }
+        Self { root: root.into(), extras: Vec::new(), only_functional: false }
+    }
+
+    /// Leaves out everything but functional cases.
+    #[must_use]
+    pub fn only_functional(mut self) -> Self {
+        self.only_functional = true;
+        self
     }
 
     /// Adds a suite of the caller's own, whose cases lie in `cases/<kind>/`.
@@ -80,8 +102,26 @@ impl Assembly {
         environment: &Environment,
         door: Door,
     ) -> Result<Session<Server>, Vec<Problem>> {
+        Ok(self.prepared(flags, environment, door)?.session)
+    }
+
+    /// The same with what it was made of.
+    ///
+    /// # Errors
+    /// As [`session`](Self::session).
+    pub fn prepared(
+        self,
+        flags: &Flags,
+        environment: &Environment,
+        door: Door,
+    ) -> Result<Prepared, Vec<Problem>> {
         let catalogue = functional::capability::catalogue();
-        let settings = Settings::resolve(flags, environment, &self.root, &catalogue)?;
+        let mut settings = Settings::resolve(flags, environment, &self.root, &catalogue)?;
+        if self.only_functional {
+            settings.plan.functional = true;
+            settings.plan.functional_suites = None;
+            (settings.plan.perf, settings.plan.accuracy, settings.plan.push) = (false, false, false);
+        }
         for warning in &settings.warnings {
             eprintln!("warning: {warning}");
         }
@@ -90,11 +130,17 @@ impl Assembly {
         }
         let settings = Arc::new(settings);
         let plan = plan(&settings, environment, door);
+        let gate = gate(&settings, &runs(&settings, door))?;
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
         let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment);
-        let session = report::domain(&settings.metric_prefix).into_iter().fold(session, Session::report);
-        Ok(self.extras.into_iter().fold(session, |session, extra| extra(session)))
+        let mut session = report::domain(&settings.metric_prefix).into_iter().fold(session, Session::report);
+        let baseline = gate.as_ref().map(|gate| gate.runs());
+        if let Some(gate) = gate {
+            session = session.gate(gate);
+        }
+        let session = self.extras.into_iter().fold(session, |session, extra| extra(session));
+        Ok(Prepared { session, settings, baseline })
     }
 
     /// What the server can be asked for, by name.
@@ -151,7 +197,8 @@ fn cases(settings: &Settings, kind: &str, instead: Option<&Utf8Path>, runs: bool
 fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
     let host = Host::from_environment(|name| environment.get(name));
     let run_id = Plan::run_id(&host);
-    let (folder, latest_in) = folder(settings, &run_id, door);
+    let parent_run = environment.get(PARENT_RUN).map(str::to_owned);
+    let (folder, latest_in) = folder(settings, &run_id, parent_run.as_deref(), door);
     Plan {
         tool: Tool {
             name: env!("CARGO_PKG_NAME").to_owned(),
@@ -159,7 +206,7 @@ fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
             optimised: !cfg!(debug_assertions),
         },
         run_id,
-        parent_run: environment.get("VLLM_CIBENCH_PARENT_RUN").map(str::to_owned),
+        parent_run,
         scenario: settings.scenario.name.clone(),
         run_type: settings.run_type.label().to_owned(),
         selects: settings.run_type.as_str().to_owned(),
@@ -170,33 +217,69 @@ fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
             require_capabilities: settings.scenario.gates.require_capabilities.clone(),
             max_skipped: settings.scenario.gates.max_skipped.map(u64::from),
         },
-        stages: st_harness::session::Stages::default(),
+        stages: Stages {
+            limits: settings
+                .plan
+                .stage_limits
+                .by_kind()
+                .map(|(kind, limit)| (kind.to_owned(), limit))
+                .collect(),
+            stop_on_red: settings.plan.on_failure != OnFailure::Continue,
+        },
         host,
         redactor: Arc::new(redactor(settings)),
         argv: std::env::args().collect(),
     }
 }
 
-fn folder(settings: &Settings, run_id: &str, door: Door) -> (Utf8PathBuf, Option<Utf8PathBuf>) {
-    let named = settings.artifacts.clone();
+/// Where runs lie.
+fn runs(settings: &Settings, door: Door) -> Utf8PathBuf {
+    let usual = match door {
+        Door::CargoTest => "target/st",
+        Door::Command => "artifacts",
+    };
+    settings.artifacts.clone().unwrap_or_else(|| settings.root.join(usual))
+}
+
+/// Where this run leaves its files. A run that another one started lies in that one's folder.
+fn folder(
+    settings: &Settings,
+    run_id: &str,
+    parent: Option<&str>,
+    door: Door,
+) -> (Utf8PathBuf, Option<Utf8PathBuf>) {
+    let runs = runs(settings, door);
     match door {
-        Door::CargoTest => {
-            let runs = named.unwrap_or_else(|| settings.root.join("target/st"));
-            (runs.join(run_id), Some(runs))
-        }
-        Door::Command => {
-            let runs = named.unwrap_or_else(|| settings.root.join("artifacts"));
-            (runs.join(run_id).join(&settings.scenario.name), None)
-        }
+        Door::CargoTest => (runs.join(run_id), Some(runs)),
+        Door::Command => (runs.join(parent.unwrap_or(run_id)).join(&settings.scenario.name), None),
     }
+}
+
+/// What holds performance against earlier runs. A run that is labelled `pr` only for want of a type is held against
+/// nothing, unless somebody says against what.
+pub(crate) fn gate(settings: &Settings, runs: &Utf8Path) -> Result<Option<Baseline>, Vec<Problem>> {
+    let gate = &settings.perf_gate;
+    if settings.run_type == RunType::Smoke && gate.baseline.is_none() {
+        return Ok(None);
+    }
+    let place = gate.baseline.as_deref().unwrap_or(runs);
+    let enforced = settings.run_type != RunType::Daily;
+    Baseline::open(gate.clone(), place, &settings.scenario.name, enforced).map(Some)
 }
 
 /// Masks the secrets of `settings`, and the server's address where that is wished.
 pub(crate) fn redactor(settings: &Settings) -> Redactor {
-    let with_secrets =
-        settings.secrets().fold(Redactor::new(), |redactor, secret| redactor.secret(secret.expose_secret()));
-    match (&settings.endpoint.base_url, settings.mask_urls) {
-        (Some(url), true) => with_secrets.address(url.as_str()),
-        _ => with_secrets,
-    }
+    redactor_of([settings])
+}
+
+/// The same for what is said of several servers at once.
+pub(crate) fn redactor_of<'a>(all: impl IntoIterator<Item = &'a Settings>) -> Redactor {
+    all.into_iter().fold(Redactor::new(), |redactor, settings| {
+        let with_secrets =
+            settings.secrets().fold(redactor, |redactor, secret| redactor.secret(secret.expose_secret()));
+        match (&settings.endpoint.base_url, settings.mask_urls) {
+            (Some(url), true) => with_secrets.address(url.as_str()),
+            _ => with_secrets,
+        }
+    })
 }

@@ -3,7 +3,7 @@
 //!
 //! 控制台：监听日志事件。
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use st_harness::{
     journal::{Event, TrialFinished},
@@ -21,7 +21,13 @@ struct Progress {
     planned: usize,
     over: usize,
     red: usize,
+    /// What a person is warned of at the end, by its kind: how many trials, and what is said of the first.
+    warned: BTreeMap<String, (usize, String)>,
 }
+
+/// Notes of trials that are worth a line even where the trial is green.
+const WARNINGS: [&str; 5] =
+    ["no-baseline", "regression", "baseline-inconclusive", "baseline-differs", "low-confidence"];
 
 impl Console {
     /// A console that has seen nothing yet.
@@ -53,8 +59,21 @@ impl Console {
                 progress.red += usize::from(word(finished.verdict).is_some_and(|(_, red)| red));
                 line(finished, &progress)
             }
+            Event::Note { trial_id: Some(_), note } if WARNINGS.contains(&note.kind.as_str()) => {
+                let kind = progress.warned.entry(note.kind.clone());
+                kind.or_insert_with(|| (0, note.text.clone())).0 += 1;
+                None
+            }
             Event::RunFinished(_) => {
-                Some(format!("{} of {} trials, {} red", progress.over, progress.planned, progress.red))
+                let warned = progress.warned.iter().map(|(kind, (count, text))| match count {
+                    1 => format!("warning: {kind}: {text}\n"),
+                    n => format!("warning: {kind} ({n} trials; the first): {text}\n"),
+                });
+                let warned: String = warned.collect();
+                Some(format!(
+                    "{warned}{} of {} trials, {} red",
+                    progress.over, progress.planned, progress.red
+                ))
             }
             _ => None,
         }
@@ -86,7 +105,11 @@ fn line(finished: &TrialFinished, progress: &Progress) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use st_harness::{case::TrialId, verdict::Reason};
+    use st_harness::{
+        case::TrialId,
+        journal::RunFinished,
+        verdict::{Note, Reason},
+    };
 
     use super::*;
 
@@ -103,6 +126,21 @@ mod tests {
             details: None,
             artifacts: Vec::new(),
         }))
+    }
+
+    #[test]
+    fn warnings_of_green_trials_are_gathered_and_told_at_the_end() {
+        let console = Console::new();
+        for kind in ["no-baseline", "no-baseline", "retried"] {
+            let trial_id = TrialId::new("perf::pr::chat");
+            let note = Note { kind: kind.to_owned(), text: "nothing to compare with".to_owned() };
+            assert_eq!(console.text(&Event::Note { trial_id, note }), None);
+        }
+        let end = Event::RunFinished(RunFinished { exit_code: 0, interrupted: false });
+        assert_eq!(
+            console.text(&end).as_deref(),
+            Some("warning: no-baseline (2 trials; the first): nothing to compare with\n0 of 0 trials, 0 red")
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!                      │                   functional · perf · accuracy (the suites; none knows another)
 //!                      ▼                                         │
 //!         st_harness::Session ──▶ journal ──▶ reports ◀── report (the ones that know LLM servers)
+//!                      ▲
+//!                  baseline (earlier runs as a measure: the gate, compare, report)
 //! ```
 //!
 //! A crate with cases of its own needs three lines, see [`st`].
@@ -15,12 +17,17 @@
 pub mod accuracy;
 pub mod api;
 pub mod assemble;
+pub mod baseline;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod console;
+pub mod duel;
 pub mod functional;
+pub mod matrix;
+pub mod outcome;
 pub mod perf;
+pub mod preview;
 pub mod probe;
 pub mod push;
 pub mod report;

@@ -4,20 +4,26 @@
 //! 命令行：每个子命令一个文件。
 
 mod cleanup;
+mod compare;
 mod deploy;
 mod down;
+mod live;
+mod plan;
 mod probe;
 mod push;
 mod report;
 mod rescore;
 mod run;
+mod run_functional;
+mod run_matrix;
+mod shell;
 mod signals;
 mod sim;
 mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use st_harness::exit::Exit;
 
 /// System tests, benchmarks and accuracy checks for OpenAI-compatible LLM servers.
@@ -35,8 +41,16 @@ struct Cli {
 enum Command {
     /// Run a scenario's cases and write its reports
     Run(Box<run::RunArgs>),
+    /// Run every scenario that configs/matrix.yaml enables, each in a process of its own
+    RunMatrix(run_matrix::RunMatrixArgs),
+    /// Run functional cases against one server and print their report: {chat: {summary, results}, completions: …}
+    RunFunctional(run_functional::RunFunctionalArgs),
+    /// Show what `run` would do, without asking any server anything
+    Plan(Box<plan::PlanArgs>),
     /// Make the reports of a run again from its journal, or of several merged
     Report(report::ReportArgs),
+    /// Two runs side by side with verdicts; with --live two servers, measured in turn
+    Compare(Box<compare::CompareArgs>),
     /// Mark the answers of an accuracy run again, offline
     Rescore(rescore::RescoreArgs),
     /// Start a scenario's server and leave it running: `export $(vllm-cibench up --scenario NAME)`
@@ -53,13 +67,21 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Serve the simulator, which answers as vLLM does
     Sim(sim::Sim),
+    /// Print the completion script of a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write one for each subcommand
+    Man(shell::ManArgs),
 }
 
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     let exit: Exit = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
+        Command::RunMatrix(args) => run_matrix::run_matrix(&args),
+        Command::RunFunctional(args) => run_functional::run_functional(args),
+        Command::Plan(args) => plan::plan(*args),
         Command::Report(args) => report::report(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Rescore(args) => rescore::rescore(&args),
         Command::Up(args) => up::up(&args),
         Command::Down(args) => down::down(&args),
@@ -68,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Push(args) => push::push(&args),
         Command::Deploy(args) => deploy::deploy(args),
         Command::Sim(args) => sim::sim(&args),
+        Command::Completions(args) => shell::completions(&args, Cli::command()),
+        Command::Man(args) => shell::man(&args, Cli::command()),
     };
     exit.into()
 }

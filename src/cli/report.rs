@@ -1,36 +1,59 @@
-//! `report`: every report again, from the journals alone.
+//! `report`: every report again, from the journals alone; under another baseline or policy, where one is named.
 //!
 //! `report` 子命令。
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use st_harness::{
+    diag::Problems,
     exit::Exit,
     folder::RunFolder,
+    gate::decide_again,
     journal::{RunRecord, Status},
     redact::Redactor,
     report::{self, Document, Files, Report},
 };
 
 use super::fail;
-use crate::report::domain;
+use crate::{
+    baseline::Baseline,
+    config::{PerfGate, Policy},
+    outcome::outcome,
+    report::domain,
+};
 
 /// What `report` is told.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReportArgs {
-    /// Run folders; several are merged
+    /// Run folders; several are merged. A folder of `run-matrix` stands for each of its scenarios
     #[arg(required = true)]
     runs: Vec<Utf8PathBuf>,
     /// Where the reports go; the run's own folder where there is only one
     #[arg(long, value_name = "DIR")]
     out: Option<Utf8PathBuf>,
+    /// Hold performance against these earlier runs anew
+    #[arg(long, value_name = "PATH")]
+    baseline: Option<Utf8PathBuf>,
+    /// Decide it by this policy: seed000 or interval
+    #[arg(long, value_name = "POLICY", requires = "baseline")]
+    gate_policy: Option<String>,
+    /// Print what came of it as one JSON document
+    #[arg(long)]
+    json: bool,
     /// Stands before every metric's name
     #[arg(long, value_name = "PREFIX", default_value = "")]
     metric_prefix: String,
 }
 
 pub(super) fn report(args: &ReportArgs) -> Exit {
+    let scenarios = match args.runs.as_slice() {
+        [only] if args.out.is_none() => scenarios(only),
+        _ => Vec::new(),
+    };
+    if !scenarios.is_empty() {
+        return Exit::worst(scenarios.iter().map(|folder| one(args, std::slice::from_ref(folder), folder)));
+    }
     let out = match (&args.out, args.runs.as_slice()) {
         (Some(out), _) => out,
         (None, [only]) => only,
@@ -41,35 +64,83 @@ pub(super) fn report(args: &ReportArgs) -> Exit {
             );
         }
     };
-    match make(args, out) {
-        Ok(record) => {
+    one(args, &args.runs, out)
+}
+
+/// The scenarios' folders, where `folder` is that of a matrix: it holds no journal itself.
+fn scenarios(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let holds_journal = |folder: &Utf8Path| {
+        let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| RunRecord::is_journal(entry.file_name()))
+    };
+    if holds_journal(folder) {
+        return Vec::new();
+    }
+    let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
+    let mut found: Vec<Utf8PathBuf> =
+        entries.map(|entry| entry.into_path()).filter(|path| holds_journal(path)).collect();
+    found.sort();
+    found
+}
+
+fn one(args: &ReportArgs, runs: &[Utf8PathBuf], out: &Utf8Path) -> Exit {
+    let record = match read(runs).and_then(|record| decided(args, record, &runs[0])) {
+        Ok(record) => record,
+        Err((exit, message)) => return fail(exit, message),
+    };
+    match write(args, &record, runs, out) {
+        Ok(()) => {
             eprintln!("{}", tally(&record));
             eprintln!("reports: {out}");
+            if args.json {
+                // A reader that went away is no error.
+                let _ = writeln!(std::io::stdout(), "{:#}", outcome(&record, out));
+            }
             Exit::Ok
         }
         Err(message) => fail(Exit::Errored, format!("error: {message}")),
     }
 }
 
-fn make(args: &ReportArgs, out: &Utf8PathBuf) -> Result<RunRecord, String> {
-    let read = |run: &Utf8PathBuf| RunRecord::read_folder(run).map_err(|error| error.to_string());
-    let records = args.runs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let record = RunRecord::merge(records).map_err(|error| error.to_string())?;
+fn read(runs: &[Utf8PathBuf]) -> Result<RunRecord, (Exit, String)> {
+    let read = |run: &Utf8PathBuf| RunRecord::read_folder(run);
+    let records = runs.iter().map(read).collect::<Result<Vec<_>, _>>();
+    let merged = records.and_then(RunRecord::merge);
+    merged.map_err(|error| (Exit::Errored, format!("error: {error}")))
+}
+
+/// The record as the gate decides it now, where one is named: the same function that decided it then.
+fn decided(args: &ReportArgs, mut record: RunRecord, folder: &Utf8Path) -> Result<RunRecord, (Exit, String)> {
+    let Some(baseline) = &args.baseline else { return Ok(record) };
+    let policy = args.gate_policy.as_deref().map_or(Ok(Policy::default()), Policy::parse);
+    let policy = policy.map_err(|said| (Exit::Usage, format!("error: --gate-policy: {said}")))?;
+    if !baseline.exists() {
+        return Err((Exit::Usage, format!("error: --baseline: there is no file or folder `{baseline}`")));
+    }
+    let enforced = record.started.run_type != "daily";
+    let gate = PerfGate { policy, ..PerfGate::default() };
+    let gate = Baseline::open(gate, baseline, &record.started.scenario, enforced)
+        .map_err(|problems| (Exit::Usage, Problems::from(problems).to_string()))?;
+    decide_again(&mut record, &gate, folder);
+    Ok(record)
+}
+
+fn write(args: &ReportArgs, record: &RunRecord, runs: &[Utf8PathBuf], out: &Utf8Path) -> Result<(), String> {
     // What a journal holds has passed the redactor of its run.
     let folder = RunFolder::open(out, Arc::new(Redactor::new())).map_err(|error| error.to_string())?;
     let mut reports: Vec<Box<dyn Report>> = report::standard(out);
     reports.extend(domain(&args.metric_prefix));
-    let files = Files::below(&args.runs);
+    let files = Files::below(runs);
     let mut broken = Vec::new();
     for report in reports {
         // One that cannot be made, for want of a file, keeps no other from being made.
-        let written = report.render(&record, &files).and_then(|documents| {
+        let written = report.render(record, &files).and_then(|documents| {
             let write = |document: &Document| folder.write(&document.path, &document.text);
             documents.iter().try_for_each(write).map_err(|error| error.to_string())
         });
         broken.extend(written.err().map(|error| format!("the {} report: {error}", report.name())));
     }
-    if broken.is_empty() { Ok(record) } else { Err(broken.join("\nerror: ")) }
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("\nerror: ")) }
 }
 
 /// `12 trials: 10 passed, 1 failed, 1 interrupted`.

@@ -35,6 +35,12 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("VLLM_CIBENCH_INSTANCE", "what pushed figures are told for instead of this machine's name"),
     ("VLLM_CIBENCH_SPOOL", "folder for figures that could not be pushed (default: `push-spool`)"),
     ("VLLM_CIBENCH_ARTIFACTS", "folder for the run's files"),
+    (
+        "VLLM_CIBENCH_BASELINE",
+        "earlier runs to hold performance against: a folder of runs, the folder of one run, or its journal",
+    ),
+    ("VLLM_CIBENCH_GATE_POLICY", "`seed000`, `interval` or `off`: what decides whether performance is worse"),
+    ("VLLM_CIBENCH_PARENT_RUN", "set by run-matrix for its children: the run that they belong to"),
     ("VLLM_CIBENCH_RECORD", "folder that every exchange is recorded to"),
     ("VLLM_CIBENCH_REPLAY", "folder of a recording that answers instead of a server"),
     (

@@ -38,6 +38,19 @@ pub struct Flags {
     /// Answer from the exchanges in this folder, without a server [env: VLLM_CIBENCH_REPLAY]
     #[arg(long, value_name = "DIR")]
     pub replay: Option<Utf8PathBuf>,
+    /// Earlier runs to hold performance against: a folder of runs, of one run, or its journal
+    /// [env: VLLM_CIBENCH_BASELINE] [default: where this run's own folder lies]
+    #[arg(long, value_name = "PATH")]
+    pub baseline: Option<Utf8PathBuf>,
+    /// What decides whether performance has become worse: seed000, interval or off [env: VLLM_CIBENCH_GATE_POLICY]
+    #[arg(long, value_name = "POLICY")]
+    pub gate_policy: Option<String>,
+    /// What follows from a red stage: continue, stop_scenario or stop_all [default: as configs/matrix.yaml says]
+    #[arg(long, value_name = "WHAT")]
+    pub on_failure: Option<String>,
+    /// Push nothing, whatever else says so
+    #[arg(long)]
+    pub dry_run: bool,
     /// Mask host and port of servers in files; default: in CI [env: VLLM_CIBENCH_MASK_URLS]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub mask_urls: Option<bool>,

@@ -64,17 +64,32 @@ impl Launch {
         (command, env)
     }
 
-    /// The values of variables that are named like secrets.
+    /// The values of variables and options that are named like secrets.
     pub(super) fn secrets(&self) -> impl Iterator<Item = SecretString> {
-        let secret = |name: &str| {
-            let name = name.to_ascii_uppercase();
-            ["TOKEN", "KEY", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
-        };
-        self.env
-            .iter()
-            .filter(move |(name, value)| secret(name) && !value.is_empty())
-            .map(|(_, value)| value.as_str().into())
+        let of_env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let named = of_env.chain(self.options());
+        named
+            .filter(|(name, value)| is_secret(name) && !value.is_empty())
+            .map(|(_, value)| SecretString::from(value))
     }
+
+    /// `--name value` and `--name=value` of the command.
+    fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        let next = self.command.iter().skip(1).map(String::as_str).chain([""]);
+        self.command.iter().zip(next).filter(|(word, _)| word.starts_with("--")).map(|(word, next)| {
+            word.split_once('=').unwrap_or((word, if next.starts_with("--") { "" } else { next }))
+        })
+    }
+}
+
+/// Whether what bears this name must not be shown. `max-num-batched-tokens` and the like are no secrets.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let last = name.rsplit(['-', '_']).next().unwrap_or_default();
+    ["TOKEN", "KEY", "SECRET", "PASSWORD"].iter().any(|word| match name.starts_with("--") {
+        true => last == *word,
+        false => name.contains(word),
+    })
 }
 
 impl Placeholders<'_> {
@@ -127,6 +142,21 @@ impl fmt::Debug for Launch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_named_like_a_secret_is_one_whether_variable_or_option() {
+        let words =
+            ["vllm", "--api-key", "k-1", "--port=80", "--hf-token=k-2", "--max-tokens", "16", "--key", "--x"];
+        let launch = Launch {
+            command: words.map(str::to_owned).to_vec(),
+            env: [("HF_TOKEN", "k-3"), ("HOME", "/root")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            port: None,
+            stop_timeout: Duration::ZERO,
+        };
+        let secrets: Vec<SecretString> = launch.secrets().collect();
+        let shown: Vec<&str> = secrets.iter().map(secrecy::ExposeSecret::expose_secret).collect();
+        assert_eq!(shown, ["k-3", "k-1", "k-2"]);
+    }
 
     #[test]
     fn placeholders_are_replaced_and_other_braces_stand() {

@@ -2,13 +2,18 @@
 //!
 //! 场景矩阵：哪些场景运行，运行哪些阶段。
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use st_harness::{diag::Problem, read::Origin};
 
-use super::{check::Check, run_type::RunType, scenario::ModeName};
+use super::{
+    check::Check,
+    gates::{PerfGate, RawPerfGate},
+    run_type::RunType,
+    scenario::ModeName,
+};
 
 /// configs/matrix.yaml.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -19,6 +24,12 @@ pub struct RawMatrix {
     pub on_failure: OnFailure,
     /// The one repository whose daily figures are pushed, `owner/name`: a copy of this file in a fork names it still.
     pub main_repository: Option<String>,
+    /// How long a stage may take, where a scenario does not say.
+    #[serde(default)]
+    pub stage_limits: RawLimitsByType,
+    /// How performance is held against the latest daily run, where a scenario does not say.
+    #[serde(default)]
+    pub perf_gate: RawPerfGate,
     /// By name. A scenario that is not listed takes no part in `run-matrix`; run by itself it runs all stages.
     #[serde(default, deserialize_with = "in_order")]
     #[schemars(with = "BTreeMap<String, RawRow>")]
@@ -79,6 +90,56 @@ pub struct RawCell {
     pub functional_suites: Option<Vec<String>>,
     /// What follows from a red scenario or stage.
     pub on_failure: Option<OnFailure>,
+    /// How long a stage may take.
+    #[serde(default)]
+    pub stage_limits: StageLimits,
+}
+
+/// How long a stage may take, by run type.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLimitsByType {
+    /// For a change.
+    #[serde(default)]
+    pub pr: StageLimits,
+    /// For every night.
+    #[serde(default)]
+    pub daily: StageLimits,
+}
+
+/// How long a stage may take, from its first trial on: `30m`. What is not said is not limited. What runs then is
+/// stopped, what would come is left out, and the reports are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageLimits {
+    /// The functional suites.
+    #[serde(default, deserialize_with = "st_harness::read::duration::option::deserialize")]
+    #[schemars(with = "Option<String>")]
+    pub functional: Option<Duration>,
+    /// Measuring.
+    #[serde(default, deserialize_with = "st_harness::read::duration::option::deserialize")]
+    #[schemars(with = "Option<String>")]
+    pub perf: Option<Duration>,
+    /// Scoring.
+    #[serde(default, deserialize_with = "st_harness::read::duration::option::deserialize")]
+    #[schemars(with = "Option<String>")]
+    pub accuracy: Option<Duration>,
+}
+
+impl StageLimits {
+    fn or(self, otherwise: Self) -> Self {
+        Self {
+            functional: self.functional.or(otherwise.functional),
+            perf: self.perf.or(otherwise.perf),
+            accuracy: self.accuracy.or(otherwise.accuracy),
+        }
+    }
+
+    /// By the kind of a stage's trials.
+    pub fn by_kind(self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let all = [("functional", self.functional), ("perf", self.perf), ("accuracy", self.accuracy)];
+        all.into_iter().filter_map(|(kind, limit)| Some((kind, limit?)))
+    }
 }
 
 fn yes() -> bool {
@@ -96,6 +157,7 @@ impl Default for RawCell {
             push: None,
             functional_suites: None,
             on_failure: None,
+            stage_limits: StageLimits::default(),
         }
     }
 }
@@ -113,12 +175,29 @@ pub enum OnFailure {
     StopAll,
 }
 
+impl OnFailure {
+    /// What `text` names.
+    ///
+    /// # Errors
+    /// What was expected instead, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "continue" => Ok(Self::Continue),
+            "stop_scenario" => Ok(Self::StopScenario),
+            "stop_all" => Ok(Self::StopAll),
+            other => Err(format!("expected `continue`, `stop_scenario` or `stop_all`, found `{other}`")),
+        }
+    }
+}
+
 /// Which scenarios run, and how much of each.
 #[derive(Debug, Clone, Default)]
 pub struct Matrix {
     /// The one repository whose daily figures are pushed, `owner/name`.
     pub main_repository: Option<String>,
     on_failure: OnFailure,
+    limits: RawLimitsByType,
+    perf_gate: PerfGate,
     rows: Vec<(String, Row)>,
 }
 
@@ -145,6 +224,8 @@ pub struct Plan {
     pub functional_suites: Option<Vec<SuiteName>>,
     /// What follows from a red stage or scenario.
     pub on_failure: OnFailure,
+    /// How long its stages may take.
+    pub stage_limits: StageLimits,
     /// The matrix's file.
     pub origin: Origin,
 }
@@ -171,6 +252,7 @@ impl Matrix {
         let mut check = Check::new(origin);
         let names: Vec<&str> = scenarios.iter().map(|(name, _)| *name).collect();
         let mut rows = Vec::new();
+        raw.perf_gate.check(&mut check, "/perf_gate");
         for (name, row) in raw.scenarios {
             let pointer = format!("/scenarios/{}", name.replace('~', "~0").replace('/', "~1"));
             if !check.known_key(&pointer, "scenario", &name, &names) {
@@ -192,7 +274,13 @@ impl Matrix {
         {
             check.at("/main_repository", format!("expected `owner/name`, found `{name}`"));
         }
-        check.done(Some(Self { main_repository: raw.main_repository, on_failure: raw.on_failure, rows }))
+        check.done(Some(Self {
+            main_repository: raw.main_repository,
+            on_failure: raw.on_failure,
+            limits: raw.stage_limits,
+            perf_gate: raw.perf_gate.over(&PerfGate::default()),
+            rows,
+        }))
     }
 
     /// The scenarios that `run-matrix` runs, in the file's order. A daily run includes whatever a change runs, so
@@ -205,10 +293,19 @@ impl Matrix {
         self.rows.iter().filter(move |(_, row)| runs(row)).map(|(name, _)| name.as_str())
     }
 
+    /// How performance is held against the latest daily run, where a scenario does not say.
+    pub fn perf_gate(&self) -> &PerfGate {
+        &self.perf_gate
+    }
+
     /// How much of `scenario` runs. A smoke run is everything, at its smallest, and is never pushed.
     pub fn plan(&self, scenario: &str, run_type: RunType) -> Plan {
         let row = self.rows.iter().find(|(name, _)| name == scenario).map(|(_, row)| row);
-        match (run_type, row) {
+        let limits = match run_type {
+            RunType::Smoke | RunType::Pr => self.limits.pr,
+            RunType::Daily => self.limits.daily,
+        };
+        let plan = match (run_type, row) {
             (RunType::Pr, Some(row)) => row.pr.clone(),
             (RunType::Daily, Some(row)) => row.daily.clone(),
             (RunType::Smoke, _) | (_, None) => Plan {
@@ -219,9 +316,11 @@ impl Matrix {
                 push: run_type == RunType::Daily,
                 functional_suites: None,
                 on_failure: self.on_failure,
+                stage_limits: StageLimits::default(),
                 origin: Origin::default(),
             },
-        }
+        };
+        Plan { stage_limits: plan.stage_limits.or(limits), ..plan }
     }
 }
 
@@ -246,6 +345,7 @@ fn plan(
         push: cell.push.unwrap_or(push),
         functional_suites: suites,
         on_failure: cell.on_failure.unwrap_or(on_failure),
+        stage_limits: cell.stage_limits,
         origin: origin.clone(),
     }
 }

@@ -18,8 +18,9 @@ use super::{
     environment::{Environment, PREFIX},
     files::Files,
     flags::Flags,
+    gates::{PerfGate, Policy},
     launch::Launch,
-    matrix::{Plan, SuiteName},
+    matrix::{OnFailure, Plan, SuiteName},
     providers::Provider,
     run_type::RunType,
     scenario::{Mode, Scenario, metric_prefix_is_plain},
@@ -59,6 +60,8 @@ pub struct Settings {
     pub mask_urls: bool,
     /// Stands before every metric's name; may be empty.
     pub metric_prefix: String,
+    /// How performance is held against earlier runs.
+    pub perf_gate: PerfGate,
     /// Where figures are pushed to, if they are: see [`Plan::push`].
     pub pushgateway_url: Option<SecretString>,
     /// What is odd but stops nothing.
@@ -118,6 +121,9 @@ impl Settings {
         let tape = resolve.tape();
         let mask_urls = resolve.mask_urls();
         let prefix = resolve.metric_prefix();
+        let baseline = resolve.existing("baseline", &flags.baseline);
+        let policy = resolve.policy();
+        let on_failure = resolve.on_failure();
         let found = scenario.map(|scenario| {
             let provider = scenario.provider.as_deref().and_then(|id| files.providers.get(id));
             let endpoint = resolve.endpoint(scenario, provider, &tape);
@@ -134,7 +140,11 @@ impl Settings {
         Ok(Self {
             root: root.to_owned(),
             run_type,
-            plan: files.matrix.plan(&scenario.name, run_type),
+            plan: {
+                let plan = files.matrix.plan(&scenario.name, run_type);
+                let push = plan.push && !flags.dry_run;
+                Plan { on_failure: on_failure.unwrap_or(plan.on_failure), push, ..plan }
+            },
             provider_name: provider.map_or(&scenario.name, |provider| &provider.name).clone(),
             declared: vec![
                 Declared { source: Source::Environment, by: format!("{PREFIX}CAPABILITIES"), claims },
@@ -154,6 +164,11 @@ impl Settings {
             artifacts: flags.artifacts.clone().or_else(|| environment.path("ARTIFACTS")),
             tape,
             mask_urls,
+            perf_gate: {
+                let said = scenario.gates.perf.over(files.matrix.perf_gate());
+                let of_file = said.baseline.as_ref().map(|path| root.join(path));
+                PerfGate { policy: policy.unwrap_or(said.policy), baseline: baseline.or(of_file), ..said }
+            },
             pushgateway_url: environment.pushgateway_url(),
             warnings: environment.warnings(),
             secrets,
@@ -424,6 +439,16 @@ impl<'a> Resolve<'a> {
                 true
             }
         }
+    }
+
+    fn policy(&mut self) -> Option<Policy> {
+        let given = self.given("gate_policy", self.flags.gate_policy.as_ref())?;
+        Policy::parse(&given.value).map_err(|said| self.wrong(format!("{}: {said}", given.by))).ok()
+    }
+
+    fn on_failure(&mut self) -> Option<OnFailure> {
+        let said = OnFailure::parse(self.flags.on_failure.as_deref()?);
+        said.map_err(|said| self.wrong(format!("--on-failure: {said}"))).ok()
     }
 
     fn metric_prefix(&mut self) -> Option<String> {

@@ -8,7 +8,10 @@ mod crate_root;
 // The doors, and what a person sees there.
 mod doors;
 mod downstream;
+mod duel;
 mod failures;
+mod gates;
+mod matrix;
 mod nextest;
 mod observability;
 mod push;

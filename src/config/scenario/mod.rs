@@ -11,7 +11,10 @@ use std::{collections::BTreeMap, time::Duration};
 use st_harness::read::Origin;
 
 use super::{capabilities::Claim, reference::Template};
-use crate::sim::{Answering, FaultRule, Features, Timing};
+use crate::{
+    config::gates::RawPerfGate,
+    sim::{Answering, FaultRule, Features, Timing},
+};
 
 pub use raw::{ModeName, Quant, RawScenario, Scheme};
 pub(super) use validate::metric_prefix_is_plain;
@@ -164,12 +167,14 @@ impl Readiness {
 }
 
 /// What a run must not fall short of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Gates {
     /// Capabilities without which the run is red.
     pub require_capabilities: Vec<st_harness::capability::CapabilityId>,
     /// How many trials may be skipped.
     pub max_skipped: Option<u32>,
+    /// How performance is held against the latest daily run, where the scenario says it; checked.
+    pub perf: RawPerfGate,
 }
 
 impl Mode {

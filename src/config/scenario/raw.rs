@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::sim::{Answering, FaultRule, Features, Timing};
+use crate::{
+    config::gates::RawPerfGate,
+    sim::{Answering, FaultRule, Features, Timing},
+};
 
 /// One server to test: what it is, and how it is reached or started.
 ///
@@ -276,6 +279,9 @@ pub struct RawGates {
     pub require_capabilities: Vec<String>,
     /// How many trials may be skipped.
     pub max_skipped: Option<u32>,
+    /// How performance is held against the latest daily run.
+    #[serde(default)]
+    pub perf: RawPerfGate,
 }
 
 /// How functional results are judged.

@@ -42,6 +42,7 @@ impl Scenario {
                 "a gate requires what there is, not its absence",
             );
         }
+        raw.gates.perf.check(&mut check, "/gates/perf");
         let base_url = raw.base_url.as_deref().and_then(|text| check.base_url("/base_url", text));
         let metric_prefix = raw.metrics.metric_prefix.unwrap_or_default();
         if let Err(said) = metric_prefix_is_plain(&metric_prefix) {
@@ -63,6 +64,7 @@ impl Scenario {
             gates: Gates {
                 require_capabilities: required.into_iter().map(|claim| claim.id).collect(),
                 max_skipped: raw.gates.max_skipped,
+                perf: raw.gates.perf,
             },
             strict: raw.functional.strict,
             metric_prefix,

@@ -520,3 +520,19 @@ error: there is no functional suite `chat_cor`
 "#]]
     );
 }
+
+#[test]
+fn a_limit_that_is_no_share() {
+    assert_data_eq!(
+        matrix("perf_gate: {limits: {requests_per_second: 5}}\n"),
+        str![[r#"
+error: expected a share from 0 to 0.99, found 5
+ --> configs/matrix.yaml:1:43
+  |
+1 | perf_gate: {limits: {requests_per_second: 5}}
+  |                                           ^
+
+1 mistake in 1 file; nothing was run
+"#]]
+    );
+}

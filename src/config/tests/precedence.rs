@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use st_harness::capability::{CapabilityId, Source, State};
 
 use super::*;
-use crate::config::{Mode, Plan, RunType, Tape};
+use crate::config::{Mode, Plan, Policy, RunType, Tape};
 
 const FILES: &[(&str, &str)] = &[
     (
@@ -238,4 +238,38 @@ fn a_daily_run_includes_what_a_change_runs_and_a_change_no_cluster() {
     let enabled = |run_type| files.matrix.enabled(run_type).collect::<Vec<_>>();
     assert_eq!(enabled(RunType::Pr), ["here", "forced"]);
     assert_eq!(enabled(RunType::Daily), ["here", "cluster", "forced"]);
+}
+
+#[test]
+fn the_performance_gate_comes_from_the_strongest_source_key_by_key() {
+    let files = [
+        (
+            "configs/scenarios/mine.yaml",
+            "mode: sim\ngates: {perf: {policy: interval, limits: {ttft_p99: 0.2}}}\n",
+        ),
+        ("configs/scenarios/bare.yaml", "mode: sim\n"),
+        (
+            "configs/matrix.yaml",
+            "perf_gate: {policy: 'off', strict_environment: true, limits: {e2e_p99: 0.3}, baseline: runs}\n\
+             stage_limits: {pr: {perf: 10m}}\nscenarios: {mine: {pr: {stage_limits: {functional: 5m}}}}\n",
+        ),
+    ];
+    let of = |flags: Flags, environment: &[(&str, &str)]| {
+        let root = Root::with(&files);
+        (root.resolve(&flags, environment).expect("settings without a mistake"), root.path())
+    };
+    let (mine, root) = of(Flags { run_type: Some("pr".into()), ..scenario("mine") }, &[]);
+    let gate = &mine.perf_gate;
+    assert_eq!((gate.policy, gate.strict_environment), (Policy::Interval, true));
+    assert_eq!((gate.limits.ttft_p99, gate.limits.e2e_p99, gate.limits.failure_ratio), (0.2, 0.3, 0.05));
+    assert_eq!(gate.baseline.as_deref(), Some(&*root.join("runs")));
+    let limits: Vec<(&str, u64)> =
+        mine.plan.stage_limits.by_kind().map(|(kind, limit)| (kind, limit.as_secs())).collect();
+    assert_eq!(limits, [("functional", 300), ("perf", 600)]);
+
+    let (bare, _) = of(scenario("bare"), &[("VLLM_CIBENCH_GATE_POLICY", "seed000")]);
+    assert_eq!(bare.perf_gate.policy, Policy::Seed000);
+    let flag = Flags { gate_policy: Some("interval".into()), ..scenario("bare") };
+    let (flagged, _) = of(flag, &[("VLLM_CIBENCH_GATE_POLICY", "seed000")]);
+    assert_eq!(flagged.perf_gate.policy, Policy::Interval);
 }
