@@ -41,8 +41,9 @@ fn one_server_against_itself_is_called_different_no_more_often_than_stated() {
     let told = told(&ran);
     eprintln!("A/A: {} of 40 comparisons found a difference: {}", told["alarms"], told["findings"]);
     assert_eq!(told["findings"].as_array().expect("findings").len(), 40);
-    assert!(told["alarms"].as_u64().expect("a count") <= 2, "{told:#}");
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    // At the stated 5 % more than six of 40 come once in 500 runs of this test; a test of the rate itself is a unit
+    // test of `ab`.
+    assert!(told["alarms"].as_u64().expect("a count") <= 6, "{told:#}");
 }
 
 #[test]
