@@ -51,7 +51,14 @@ pub async fn rescore(rows: Vec<Row>, answers: &HashMap<String, Asked>, compat: C
             Some(Status::Answered | Status::Truncated) => row.text.as_deref().or(kept),
         };
         let scored = match text {
-            Some(text) => Some(row.key.mark(text).await),
+            Some(text) => match row.key.mark(text).await {
+                Ok(scored) => Some(scored),
+                // A program that cannot be run here keeps its mark.
+                Err(_) => {
+                    without_text.push(name(&row));
+                    row.scored.clone()
+                }
+            },
             None => {
                 if matches!(row.status, Some(Status::Answered | Status::Truncated)) {
                     without_text.push(name(&row));

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use st_harness::suite::Mistakes;
 
-use crate::accuracy::evaluator::{Cells, Choose, Evaluator, mgsm};
+use crate::accuracy::{
+    evaluator::{Cells, Choose, Evaluator, mgsm},
+    sandbox::Level,
+};
 
 /// One accuracy case, beside the keys that every case has.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -76,7 +79,11 @@ pub struct Spec {
     /// Above this share of whole answers in which nothing was found, the score is no measurement.
     #[serde(default = "one")]
     pub max_unparsed_ratio: f64,
-    /// Where the items are missing: fail (true), or skip and say so (false, the default).
+    /// How well this machine must be able to lock up answers that are run as programs (HumanEval); where it cannot,
+    /// the case is skipped and says what is missing.
+    #[serde(default)]
+    pub sandbox: Level,
+    /// Where the items, or the sandbox, are missing: fail (true), or skip and say so (false, the default).
     #[serde(default)]
     pub required: bool,
     /// Keep prompts and answers out of every file of the run. On by default for gated benchmarks, whose terms
@@ -218,6 +225,11 @@ impl Spec {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             mistakes.at("/temperature", format!("expected 0 or more, found {}", self.temperature));
         }
+        if self.sandbox == Level::None {
+            let told =
+                "expected full, namespaces or rlimits, found none: code is never run without a sandbox";
+            mistakes.at("/sandbox", told);
+        }
         self.check_subsets(mistakes);
     }
 
@@ -251,6 +263,7 @@ impl Spec {
             repeats: Some(self.repeats.unwrap_or(repeats)),
             subsets: self.subsets.clone(),
             cells: self.cells,
+            sandbox: self.sandbox,
         }
     }
 

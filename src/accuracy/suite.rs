@@ -9,6 +9,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use st_harness::{
     case::ExpandedCase,
@@ -24,7 +25,7 @@ use crate::{
     accuracy::{
         answers::{self, Answers},
         data::{Supply, Unready},
-        evaluator::{self, Exam, Question},
+        evaluator::{self, Exam, Question, Scored},
         gate::{Power, compare, judge, sureness},
         metrics,
         model::{Model, request},
@@ -33,6 +34,7 @@ use crate::{
         rescore, results,
         row::{Row, Sent},
         run::{Ask, Asked, Pace, ask_all},
+        sandbox::Sandbox,
         spec::Spec,
         tally::Tally,
         verdict::{ending, no_measurement},
@@ -155,6 +157,9 @@ impl Suite<Target> for Accuracy {
             Ok(exam) => exam,
             Err(unready) => return not_evaluated(spec, unready),
         };
+        if let Err(why) = can_run_code(spec).await {
+            return not_evaluated(spec, Unready::Unguarded(why));
+        }
         let mut notes: Vec<Note> = exam.warnings.iter().map(|text| note("data", text.clone())).collect();
         let baseline = self.baseline(spec, &cx.case).unwrap_or_else(|told| {
             notes.push(note("no-baseline", told));
@@ -167,9 +172,20 @@ impl Suite<Target> for Accuracy {
             return Observation { notes, ..Observation::new(Outcome::Invalid(Reasons::one(reason))) };
         }
         notes.push(announced(spec, &cx.case, &exam));
-        let (rows, told) = self.ask(spec, cx, &target, &exam).await;
-        notes.extend(told);
+        let rows = match self.ask(spec, cx, &target, &exam, &mut notes).await {
+            Ok(rows) => rows,
+            // What was answered is kept: the next run takes it up.
+            Err(told) => {
+                let reasons = Reasons::one(Reason::new("sandbox", told));
+                return Observation { notes, ..Observation::new(Outcome::Errored(reasons)) };
+            }
+        };
         let mut observation = conclude(spec, &cx.case, &exam, &rows, baseline.as_deref());
+        if spec.evaluator.runs_code()
+            && let Some(details) = &mut observation.details
+        {
+            details.value["sandbox"] = json!(Sandbox::shared().await.reach());
+        }
         write(spec, cx, &target.model, &exam, &rows, &mut observation);
         observation.notes.extend(notes);
         observation
@@ -177,9 +193,15 @@ impl Suite<Target> for Accuracy {
 }
 
 impl Accuracy {
-    /// Asks what an earlier run was not told, and marks all answers.
-    async fn ask(&self, spec: &Spec, cx: &Cx<Target>, target: &Target, exam: &Exam) -> (Vec<Row>, Vec<Note>) {
-        let mut notes = Vec::new();
+    /// Asks what an earlier run was not told, and marks all answers. What is odd goes to `notes`.
+    async fn ask(
+        &self,
+        spec: &Spec,
+        cx: &Cx<Target>,
+        target: &Target,
+        exam: &Exam,
+        notes: &mut Vec<Note>,
+    ) -> Result<Vec<Row>, String> {
         let engine = &target.engine;
         let identity = format!("{}\n{:?} {:?}\n{}", self.identity, engine.name, engine.version, target.model);
         let (asks, sent): (Vec<Ask>, Vec<Sent>) =
@@ -197,13 +219,13 @@ impl Accuracy {
                 format!("{taken_up} of {} answers are those of an earlier run that was killed", asks.len());
             notes.push(note("resumed", told));
         }
-        let rows = mark_all(spec, &exam.questions, sent, &asked).await;
+        let rows = mark_all(spec, &exam.questions, sent, &asked).await?;
         if rows.iter().all(|row| row.status.is_some())
             && let Err(error) = answers.finish()
         {
             notes.push(note("answers", error));
         }
-        (rows, notes)
+        Ok(rows)
     }
 
     /// The earlier run to compare with, where the case names one.
@@ -264,18 +286,40 @@ fn write(
     }
 }
 
+/// Whether answers may be run here, where they are to be run at all.
+async fn can_run_code(spec: &Spec) -> Result<(), String> {
+    match spec.evaluator.runs_code() {
+        true => Sandbox::shared().await.at_least(spec.sandbox).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
 /// Marks every answer; a request that failed has none.
-async fn mark_all(spec: &Spec, questions: &[Question], sent: Vec<Sent>, asked: &[Option<Asked>]) -> Vec<Row> {
+async fn mark_all(
+    spec: &Spec,
+    questions: &[Question],
+    sent: Vec<Sent>,
+    asked: &[Option<Asked>],
+) -> Result<Vec<Row>, String> {
+    // A loop, and no closure: the compiler cannot tell that a closure over borrowed questions is `Send`.
+    let mut marking = Vec::with_capacity(questions.len());
+    for (question, asked) in questions.iter().zip(asked) {
+        marking.push(mark(question, asked.as_ref()));
+    }
+    // Programs wait for a free place of the sandbox by themselves; all else does not wait.
+    let scores: Vec<Option<Scored>> = stream::iter(marking).buffered(16).try_collect().await?;
     let mut rows = Vec::with_capacity(questions.len());
-    for ((question, sent), asked) in questions.iter().zip(sent).zip(asked) {
-        let reply = asked.as_ref().map(|asked| &asked.reply).filter(|reply| reply.status != Status::Failed);
-        let scored = match reply {
-            Some(reply) => Some(question.key.mark(reply.text.as_deref().unwrap_or_default()).await),
-            None => None,
-        };
+    for (((question, sent), asked), scored) in questions.iter().zip(sent).zip(asked).zip(scores) {
         rows.push(Row::of(question, sent, asked.as_ref(), scored, spec.redacts()));
     }
-    rows
+    Ok(rows)
+}
+
+async fn mark(question: &Question, asked: Option<&Asked>) -> Result<Option<Scored>, String> {
+    match asked.map(|asked| &asked.reply).filter(|reply| reply.status != Status::Failed) {
+        Some(reply) => question.key.mark(reply.text.as_deref().unwrap_or_default()).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn lines(rows: &[Row]) -> String {
@@ -288,13 +332,13 @@ pub(super) fn note(kind: &str, text: String) -> Note {
 
 /// No questions, no score: a skip where the items were not supplied, unless they are required.
 fn not_evaluated(spec: &Spec, unready: Unready) -> Observation {
-    let told = match unready {
+    let reason = match unready {
         Unready::Bad(problems) => {
             return Observation::new(Outcome::Errored(Reasons::one(unreadable(&problems))));
         }
-        Unready::Missing(told) => told,
+        Unready::Missing(told) => Reason::new("data", told),
+        Unready::Unguarded(told) => Reason::new("sandbox", told),
     };
-    let reason = Reason::new("data", told);
     if spec.required {
         return Observation::new(Outcome::Failed(Reasons::one(reason)));
     }

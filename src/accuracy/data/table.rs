@@ -11,7 +11,7 @@ use st_harness::{
     suggest,
 };
 
-use super::{DataFile, Supplied};
+use super::{DataFile, Supplied, wheel};
 use crate::workload::sha256_hex;
 
 /// The columns of a file.
@@ -61,10 +61,23 @@ impl Table {
     /// # Errors
     /// Every mistake of the file, in its order.
     pub fn load(place: &Supplied, layout: Layout<'_>) -> Result<Self, Vec<Problem>> {
-        let unreadable = |error: String| vec![Problem::new(format!("cannot read {}: {error}", place.shown))];
-        let bytes = std::fs::read(&place.opened).map_err(|error| unreadable(error.to_string()))?;
+        let bytes = std::fs::read(&place.opened).map_err(|error| unreadable(&place.shown, error))?;
+        Self::read(bytes, &place.shown, layout)
+    }
+
+    /// The same for the file `member` of the wheel (a zip archive) at `place`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_member(place: &Supplied, member: &str, layout: Layout<'_>) -> Result<Self, Vec<Problem>> {
+        let archive = std::fs::read(&place.opened).map_err(|error| unreadable(&place.shown, error))?;
+        let bytes = wheel::member(&archive, member).map_err(|error| unreadable(&place.shown, error))?;
+        Self::read(bytes, &place.shown.join(member), layout)
+    }
+
+    fn read(bytes: Vec<u8>, shown: &Utf8Path, layout: Layout<'_>) -> Result<Self, Vec<Problem>> {
+        let unreadable = |error: String| unreadable(shown, error);
         let sha256 = sha256_hex(&bytes);
-        let shown = place.shown.as_path();
         let (bytes, named) = match shown.as_str().strip_suffix(".gz") {
             Some(inner) => (inflate(&bytes).map_err(unreadable)?, Utf8Path::new(inner)),
             None => (bytes, shown),
@@ -109,6 +122,10 @@ impl Table {
         }
         if problems.is_empty() { Ok(made) } else { Err(problems) }
     }
+}
+
+fn unreadable(shown: &Utf8Path, error: impl std::fmt::Display) -> Vec<Problem> {
+    vec![Problem::new(format!("cannot read {shown}: {error}"))]
 }
 
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {

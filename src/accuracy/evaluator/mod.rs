@@ -7,6 +7,7 @@
 mod choice;
 pub mod drop;
 pub mod gpqa;
+pub mod humaneval;
 pub mod mgsm;
 pub mod mmlu;
 pub mod robust;
@@ -20,6 +21,7 @@ use crate::accuracy::{
     data::{DataFile, Supply, Unready},
     metrics::sample,
     row::Row,
+    sandbox::Level,
 };
 
 /// Which benchmark.
@@ -35,6 +37,8 @@ pub enum Evaluator {
     Mgsm,
     /// DROP: reading and reckoning, with three examples in the prompt.
     Drop,
+    /// HumanEval: functions to write, which are run with their tests.
+    Humaneval,
 }
 
 /// Which of a benchmark's items are asked, and how often.
@@ -48,6 +52,8 @@ pub struct Choose {
     pub subsets: Vec<String>,
     /// What a cell is that pandas would take for a missing one.
     pub cells: Cells,
+    /// How well answers that are programs have to be locked up.
+    pub sandbox: Level,
 }
 
 /// What a table's cell says that reads `NA`, `None`, `null` or the like.
@@ -102,6 +108,8 @@ pub enum Key {
     Mgsm(mgsm::Key),
     /// See [`drop`].
     Drop(drop::Key),
+    /// See [`humaneval`].
+    Humaneval(humaneval::Key),
 }
 
 /// An answer marked.
@@ -138,6 +146,7 @@ impl Evaluator {
             Self::Mmlu => "mmlu",
             Self::Mgsm => "mgsm",
             Self::Drop => "drop",
+            Self::Humaneval => "humaneval",
         }
     }
 
@@ -151,6 +160,7 @@ impl Evaluator {
             Self::Mmlu => mmlu::exam(supply, choose),
             Self::Mgsm => mgsm::exam(supply, choose),
             Self::Drop => drop::exam(supply, choose),
+            Self::Humaneval => humaneval::exam(supply, choose),
         }
     }
 
@@ -161,6 +171,7 @@ impl Evaluator {
             Self::Mmlu => mmlu::EXTRACTOR,
             Self::Mgsm => mgsm::EXTRACTOR,
             Self::Drop => drop::EXTRACTOR,
+            Self::Humaneval => humaneval::EXTRACTOR,
         }
     }
 
@@ -169,7 +180,7 @@ impl Evaluator {
         match self {
             Self::Gpqa => 5,
             Self::Mmlu => 1,
-            Self::Mgsm | Self::Drop => 10,
+            Self::Mgsm | Self::Drop | Self::Humaneval => 10,
         }
     }
 
@@ -177,6 +188,7 @@ impl Evaluator {
     pub fn full_repeats(self) -> u32 {
         match self {
             Self::Gpqa => 10,
+            Self::Humaneval => 5,
             Self::Mmlu | Self::Mgsm | Self::Drop => 1,
         }
     }
@@ -185,13 +197,23 @@ impl Evaluator {
     pub fn debug_repeats(self) -> u32 {
         match self {
             Self::Gpqa | Self::Mmlu | Self::Mgsm | Self::Drop => 1,
+            Self::Humaneval => 5,
         }
     }
 
-    /// The samples that upstream averages: one a row here. Only MMLU and MGSM have their sections as columns.
+    /// The samples that upstream averages: one a row, but for HumanEval one a task. Only MMLU and MGSM have their
+    /// sections as columns.
     pub fn samples(self, rows: &[Row]) -> Vec<BTreeMap<String, f64>> {
+        if self == Self::Humaneval {
+            return humaneval::samples(rows);
+        }
         let with_sections = matches!(self, Self::Mmlu | Self::Mgsm);
         rows.iter().filter_map(|row| sample(row, with_sections)).collect()
+    }
+
+    /// Whether its answers are programs that are run.
+    pub fn runs_code(self) -> bool {
+        matches!(self, Self::Humaneval)
     }
 
     /// Whether its items may not be passed on.
@@ -202,13 +224,17 @@ impl Evaluator {
 
 impl Key {
     /// Marks `answer`, from which the thinking has been taken.
-    pub async fn mark(&self, answer: &str) -> Scored {
-        match self {
+    ///
+    /// # Errors
+    /// Where nothing can be said of the answer, and why: only where answers are run.
+    pub async fn mark(&self, answer: &str) -> Result<Scored, String> {
+        Ok(match self {
             Self::Gpqa(key) => key.mark(answer),
             Self::Mmlu(key) => key.mark(answer),
             Self::Mgsm(key) => key.mark(answer),
             Self::Drop(key) => key.mark(answer),
-        }
+            Self::Humaneval(key) => key.mark(answer).await?,
+        })
     }
 
     /// Whose key it is.
@@ -218,6 +244,7 @@ impl Key {
             Self::Mmlu(_) => Evaluator::Mmlu,
             Self::Mgsm(_) => Evaluator::Mgsm,
             Self::Drop(_) => Evaluator::Drop,
+            Self::Humaneval(_) => Evaluator::Humaneval,
         }
     }
 
@@ -228,6 +255,7 @@ impl Key {
             Self::Mmlu(key) => key.letter.to_string(),
             Self::Mgsm(key) => key.target.clone(),
             Self::Drop(key) => key.answers.join("|"),
+            Self::Humaneval(key) => format!("check({})", key.entry_point),
         }
     }
 }

@@ -10,7 +10,10 @@ use st_harness::{case::TrialId, verdict::Verdict};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::accuracy::evaluator::{Choose, Evaluator, Key};
+use crate::accuracy::{
+    evaluator::{Choose, Evaluator, Key},
+    sandbox::Level,
+};
 
 const ITEMS: &str = "cases/accuracy/items/common_knowledge.csv";
 
@@ -163,6 +166,59 @@ async fn failed_requests_are_no_wrong_answers_and_500_is_not_repeated() {
 async fn a_server_that_answers_nothing_is_an_error() {
     let ran = run(&serve(0, 0, 5).await, json!({})).await;
     assert_eq!(ran.verdict, Verdict::Errored);
+}
+
+/// Answers every task of our own with a solution, but for the last `wrong`.
+async fn serve_functions(wrong: usize) -> String {
+    let file = std::fs::read_to_string("cases/accuracy/items/small_functions.jsonl").unwrap();
+    let tasks: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answer = move |Json(body): Json<Value>| {
+        let prompt = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
+        let index = tasks.iter().position(|task| prompt.ends_with(task["prompt"].as_str().unwrap())).unwrap();
+        let body = if index + wrong < tasks.len() { "canonical_solution" } else { "none" };
+        let body = tasks[index][body].as_str().unwrap_or("    return None\n");
+        let text = format!("```python\n{}{body}```", tasks[index]["prompt"].as_str().unwrap());
+        let answer = json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]});
+        std::future::ready(Json(answer))
+    };
+    let app = Router::new().route("/v1/chat/completions", post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    format!("http://{address}/v1")
+}
+
+#[tokio::test]
+async fn functions_are_run_and_the_sandbox_is_in_the_record() {
+    if let Err(why) = Sandbox::shared().await.at_least(Level::Full) {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let case = json!({
+        "dataset": "small_functions",
+        "evaluator": "humaneval",
+        "data": "items/small_functions.jsonl",
+        "limit": 10,
+        "repeats": 2,
+    });
+    let ran = run(&serve_functions(3).await, case).await;
+    assert_eq!((ran.verdict, figures(&ran)["score value"]), (Verdict::Passed, Some(0.7)), "{}", ran.reason);
+    let details = ran.observation.details.unwrap().value;
+    assert_eq!(details["simple_evals"]["pass@2"], 0.7);
+    assert_eq!(details["sandbox"]["level"], "full");
+    let notes = ran.rows.iter().filter_map(|row| row.scored.as_ref()?.note.as_deref());
+    assert_eq!(notes.filter(|note| note.starts_with("raised ")).count(), 6);
+}
+
+#[test]
+fn a_machine_that_cannot_lock_up_code_skips_the_case_and_says_why() {
+    let spec = json!({"evaluator": "humaneval", "max_tokens": 64, "min_score": 0.5});
+    let spec: Spec = serde_json::from_value(spec).unwrap();
+    let told = "no code is run here: sandbox level `full` is required".to_owned();
+    let skipped = not_evaluated(&spec, Unready::Unguarded(told.clone()));
+    let Outcome::Skipped(reason) = skipped.outcome else { panic!("{:?}", skipped.outcome) };
+    assert_eq!((reason.kind.as_str(), reason.summary), ("sandbox", told));
+    assert_eq!(skipped.notes[0].text, "not evaluated: humaneval of at least 0.5 was asked for");
 }
 
 #[tokio::test]
