@@ -25,6 +25,9 @@ mod workflows;
 mod figures;
 mod schemas;
 
+// Held against others.
+mod differential;
+
 // What must hold whatever happens.
 mod killed;
 #[cfg(target_os = "linux")]
