@@ -278,7 +278,7 @@ impl<'a> Ring<'a> {
                 run_id: duel.run_id.clone(),
                 wanted: Default::default(),
             };
-            Ok(Corner { server: server.map_err(told)?, cx, up: tokio::sync::Mutex::default() })
+            Ok::<_, Reason>(Corner { server: server.map_err(told)?, cx, up: tokio::sync::Mutex::default() })
         };
         let corners = [corner(0, "a")?, corner(1, "b")?];
         Ok(Self { duel, corners, folder: open(duel.folder.clone())?, cancel })
