@@ -58,8 +58,8 @@ impl<'a> Scored<'a> {
             trial,
             score: score.value,
             // Journals of before said by which method the bounds were had.
-            low: figure("score", "low").or(figure("score", "wilson_low")).and_then(|one| one.value),
-            high: figure("score", "high").or(figure("score", "wilson_high")).and_then(|one| one.value),
+            low: figure("score", "low").or(figure("score", "low")).and_then(|one| one.value),
+            high: figure("score", "high").or(figure("score", "high")).and_then(|one| one.value),
             n: score.n,
         })
     }
