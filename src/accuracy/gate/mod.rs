@@ -115,6 +115,13 @@ pub fn sureness(rows: &[Row], tally: &Tally, compat: Compat, level: f64) -> Sure
     if is_plain {
         return Sureness { method: "wilson", level, bounds: wilson(tally.correct, tally.total, level) };
     }
+    // Scores that are all equal show no variance, and an interval without width would be believed: so many stems
+    // that are all right or all wrong have Wilson's.
+    if let Some(right) = [0.0, 1.0].into_iter().find(|one| scores().all(|(_, score)| score == *one)) {
+        let all = stems.len() as u64;
+        let correct = if right == 0.0 { 0 } else { all };
+        return Sureness { method: "wilson_over_stems", level, bounds: wilson(correct, all, level) };
+    }
     let bounds = Mean::of(scores()).and_then(|mean| mean.interval(level));
     let clip = |bounds: Interval| Interval { low: bounds.low.max(0.0), high: bounds.high.min(1.0) };
     Sureness { method: "clustered_t", level, bounds: bounds.map(clip) }
@@ -185,6 +192,17 @@ mod tests {
         assert_eq!(judged(139, 198, 0.71).ok, Some(false), "the point value says so all the same");
         let five = judged(2, 5, 0.5);
         assert_eq!((five.ok, five.interval_verdict), (Some(false), Verdict::Inconclusive));
+    }
+
+    #[test]
+    fn equal_scores_of_repeated_items_are_not_taken_for_certainty() {
+        for right in [0, 10] {
+            let once = rows(right, 10);
+            let twice: Vec<Row> = once.iter().cloned().chain(once.iter().cloned()).collect();
+            let tally = Tally::of(&twice, Compat::SimpleEvals);
+            let sure = sureness(&twice, &tally, Compat::SimpleEvals, 0.95);
+            assert_eq!((sure.method, sure.bounds), ("wilson_over_stems", wilson(right as u64, 10, 0.95)));
+        }
     }
 
     #[test]
