@@ -64,11 +64,11 @@ struct Section {
     body: Option<Markup>,
 }
 
-/// The page, without the control characters that HTML cannot hold.
+/// The page, without the control characters that HTML cannot hold; its last line ends, as every text file's does.
 fn text(run: &RunRecord, files: &Files) -> String {
     let plain =
         |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c };
-    page(run, files).into_string().chars().map(plain).collect()
+    page(run, files).into_string().chars().map(plain).chain(['\n']).collect()
 }
 
 fn page(run: &RunRecord, files: &Files) -> Markup {
