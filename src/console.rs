@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
+use crate::levels::Levels;
 use st_harness::{
     journal::{Event, TrialFinished},
     verdict::Verdict,
@@ -14,6 +15,7 @@ use st_harness::{
 #[derive(Debug, Default)]
 pub struct Console {
     progress: Mutex<Progress>,
+    levels: Levels,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +39,9 @@ impl Console {
 
     /// Shows `event`, where a person wants to see it.
     pub fn show(&self, event: &Event) {
+        if let Some(table) = self.levels.hear(event) {
+            eprintln!("\n{table}\n");
+        }
         if let Some(text) = self.text(event) {
             eprintln!("{text}");
         }

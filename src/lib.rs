@@ -24,6 +24,7 @@ pub mod config;
 pub mod console;
 pub mod duel;
 pub mod functional;
+mod levels;
 pub mod matrix;
 pub mod outcome;
 pub mod perf;

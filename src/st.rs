@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use clap::Parser as _;
-use st_harness::{diag::Problems, libtest::Cli, report::Report, suite::Suite};
+use st_harness::{diag::Problems, journal::Event, libtest::Cli, report::Report, suite::Suite};
 
 use crate::{
     assemble::{Assembly, Door},
     client::Target,
     config::{Environment, Flags},
+    levels::Levels,
 };
 
 /// System tests of the crate at `root`, whose `cases/` and `configs/` they are.
@@ -50,7 +51,15 @@ impl St {
     pub fn main(self) -> ExitCode {
         let (args, flags) = Cli::<Flags>::parse().split();
         match self.assembly.session(&flags, &Environment::of_process(), Door::CargoTest) {
-            Ok(session) => ExitCode::from(session.run(&args).under_cargo_test()),
+            Ok(session) => {
+                let levels = Levels::default();
+                let hear = move |event: &Event| {
+                    if let Some(table) = levels.hear(event) {
+                        eprintln!("{table}");
+                    }
+                };
+                ExitCode::from(session.listen(hear).run(&args).under_cargo_test())
+            }
             Err(problems) => {
                 eprintln!("{}", Problems::from(problems));
                 ExitCode::from(st_harness::exit::Exit::Usage.code())

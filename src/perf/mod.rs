@@ -16,6 +16,7 @@ pub mod definitions;
 pub mod drive;
 mod expect;
 pub mod histogram;
+mod progress;
 pub mod prompt;
 pub mod quantile;
 mod random;

@@ -3,34 +3,48 @@
 //!
 //! 逐请求记录文件 requests.jsonl，边运行边写。
 
-use std::sync::mpsc::Receiver;
+use std::sync::{
+    atomic::{AtomicU32, Ordering},
+    mpsc::{Receiver, RecvTimeoutError},
+};
 
 use st_harness::{
     folder::{LineWriter, TrialFolder},
     verdict::Artifact,
 };
 
-use crate::perf::record::Record;
+use crate::perf::{progress::Progress, record::Record};
 
 /// Its name in the trial's folder.
 pub(crate) const NAME: &str = "requests.jsonl";
 
 /// Takes records until the last sender is gone, and returns them in the order of sending with the file they went
-/// to. A file that cannot be written loses no record.
+/// to; `progress` hears of each, and of `in_flight`. A file that cannot be written loses no record.
 pub(crate) fn write(
     folder: &TrialFolder,
-    ended: Receiver<Record>,
+    ended: &Receiver<Record>,
+    mut progress: Progress,
+    in_flight: &AtomicU32,
 ) -> (Vec<Record>, Result<Artifact, String>) {
     let mut lines = folder.lines(NAME).map_err(|error| error.to_string());
     let mut records: Vec<Record> = Vec::new();
-    for record in ended {
-        if let Ok(writer) = &mut lines
-            && let Err(message) = line(writer, &record)
-        {
-            lines = Err(message);
+    loop {
+        match ended.recv_timeout(progress.every()) {
+            Ok(record) => {
+                if let Ok(writer) = &mut lines
+                    && let Err(message) = line(writer, &record)
+                {
+                    lines = Err(message);
+                }
+                progress.take(&record);
+                records.push(record);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        records.push(record);
+        progress.show(in_flight.load(Ordering::Relaxed));
     }
+    progress.finish();
     records.sort_by_key(|record| record.index);
     let written = lines.and_then(|writer| {
         writer.finish().map_err(|error| error.to_string())?;
@@ -51,7 +65,7 @@ mod tests {
     use st_harness::{case::TrialId, folder::RunFolder};
 
     use super::*;
-    use crate::perf::{record::Outcome, summary::tests::record};
+    use crate::perf::{record::Outcome, schedule::Schedule, summary::tests::record};
 
     #[test]
     fn every_request_is_a_line_as_soon_as_it_ends() {
@@ -61,7 +75,9 @@ mod tests {
         let folder = run.trial(&TrialId::new("perf::smoke::chat").unwrap());
         let (send, ended) = mpsc::channel();
         let file = path.join(folder.path_of(NAME));
-        let writer = std::thread::spawn(move || write(&folder, ended));
+        let schedule = Schedule { schema: String::new(), seed: 0, epochs: Vec::new() };
+        let progress = Progress::new("x", &schedule, None);
+        let writer = std::thread::spawn(move || write(&folder, &ended, progress, &AtomicU32::new(0)));
         send.send(record(1, 0, Outcome::Ok)).unwrap();
         let begun = std::time::Instant::now();
         while std::fs::read_to_string(&file).unwrap_or_default().lines().count() < 1 {

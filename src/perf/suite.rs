@@ -3,7 +3,10 @@
 //!
 //! 性能套件：串联提示词、计划、驱动与判定。
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU32, mpsc},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use st_harness::{
@@ -18,6 +21,7 @@ use crate::{
     perf::{
         conclude::{Run, conclude, note},
         drive::{self, Driven, Plan, drive},
+        progress::Progress,
         prompt::{Prompts, Wanted, prepare},
         record::Record,
         schedule::{self, Schedule},
@@ -69,7 +73,9 @@ impl Suite<Target> for Perf {
             Err(message) => return errored(unreachable_length(&cx.case, message)),
         };
         let saved = save(&schedule, cx);
-        let measured = match measure(plan(spec, &schedule, &target, &prompts, &cx.case), cx, &target).await {
+        let plan = plan(spec, &schedule, &target, &prompts, &cx.case);
+        let progress = Progress::new(cx.case.id.as_str(), &schedule, spec.stop.duration);
+        let measured = match measure(plan, progress, cx, &target).await {
             Ok(measured) => measured,
             Err(message) => return errored(Reason::new("load", message)),
         };
@@ -206,16 +212,22 @@ struct Measured {
 
 /// Drives the load on threads of its own, while another one takes the records to the sidecar: no disk is waited for
 /// between two requests.
-async fn measure(plan: Plan, cx: &Cx<Target>, target: &Target) -> Result<Measured, String> {
+async fn measure(
+    plan: Plan,
+    progress: Progress,
+    cx: &Cx<Target>,
+    target: &Target,
+) -> Result<Measured, String> {
     let warm_up = plan.epochs.first().map_or(0, |epoch| epoch.warmup as u64);
     let scraper = Scraper::begin(target, &cx.folder, warm_up).await?;
     let server_hears = scraper.listener();
     let (keep, ended) = mpsc::channel();
-    let folder = cx.folder.clone();
-    let writer = tokio::task::spawn_blocking(move || sidecar::write(&folder, ended));
+    let in_flight = Arc::new(AtomicU32::new(0));
+    let (folder, gauge) = (cx.folder.clone(), Arc::clone(&in_flight));
+    let writer = tokio::task::spawn_blocking(move || sidecar::write(&folder, &ended, progress, &gauge));
     let (client, cancel) = (target.client.clone(), cx.cancel.clone());
     let driven = tokio::task::spawn_blocking(move || {
-        drive(&client, &plan, &cancel, &|record| {
+        drive(&client, &plan, &cancel, &in_flight, &|record| {
             server_hears(&record);
             // The writer outlives the load; were it gone, its own error would tell.
             let _ = keep.send(record);
@@ -231,8 +243,6 @@ async fn measure(plan: Plan, cx: &Cx<Target>, target: &Target) -> Result<Measure
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
-
     use st_harness::case::TrialId;
     use tokio_util::sync::CancellationToken;
 

@@ -14,7 +14,7 @@ mod pacer;
 mod tests;
 mod turn;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::atomic::AtomicU32, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +159,7 @@ impl Driven {
 }
 
 /// Sends `plan` and hands every [`Record`] to `keep` as it ends, on the thread that saw it: `keep` must not block.
-/// Returns when all have ended, or soon after `cancel` is set. Blocks: not for a thread that serves a runtime.
+/// `in_flight` tells meanwhile how many requests are on their way. Returns when all have ended, or soon after `cancel` is set. Blocks: not for a thread that serves a runtime.
 ///
 /// # Errors
 /// In words, when there can be no thread or no connection pool for it.
@@ -167,13 +167,14 @@ pub fn drive<T: Transport>(
     transport: &T,
     plan: &Plan,
     cancel: &CancellationToken,
+    in_flight: &AtomicU32,
     keep: &(impl Fn(Record) + Send + Sync),
 ) -> Result<Driven, String> {
     let before = Before::now();
     let mut epochs = Vec::new();
     let mut first = 0;
     for (epoch, number) in plan.epochs.iter().zip(0..) {
-        let turn = turn::Turn::new(plan, epoch, number, first, cancel, keep);
+        let turn = turn::Turn::new(plan, (epoch, number, first), cancel, in_flight, keep);
         let turned = backend::carry(transport, plan.backend, &turn)?;
         first += epoch.requests.len() as u64;
         let goes_on = matches!(turned.stopped, Stopped::Exhausted | Stopped::Duration);

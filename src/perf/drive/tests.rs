@@ -123,7 +123,10 @@ const BOTH: [ConcurrencyBackend; 2] = [ConcurrencyBackend::ThreadingPool, Concur
 
 fn run_until(transport: &OneToken, plan: &Plan, cancel: &CancellationToken) -> (Driven, Vec<Record>) {
     let records = Mutex::new(Vec::new());
-    let driven = drive(transport, plan, cancel, &|record| records.lock().unwrap().push(record)).unwrap();
+    let in_flight = AtomicU32::new(0);
+    let driven =
+        drive(transport, plan, cancel, &in_flight, &|record| records.lock().unwrap().push(record)).unwrap();
+    assert_eq!(in_flight.load(Ordering::SeqCst), 0, "all have ended");
     let mut records = records.into_inner().unwrap();
     records.sort_by_key(|record: &Record| record.index);
     (driven, records)
@@ -207,7 +210,8 @@ fn the_system_counts_as_many_threads_of_load_as_the_backend_says() {
         let most = std::sync::atomic::AtomicUsize::new(0);
         let one_each = plan(backend, vec![epoch(3, 0, fixed(3))]);
         std::thread::scope(|scope| {
-            let load = scope.spawn(|| drive(&Renamed, &one_each, &CancellationToken::new(), &|_| {}));
+            let load = scope
+                .spawn(|| drive(&Renamed, &one_each, &CancellationToken::new(), &AtomicU32::new(0), &|_| {}));
             while !load.is_finished() {
                 most.fetch_max(alive(), Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(2));

@@ -50,7 +50,7 @@ pub(super) struct Turn<'a, K> {
     exhausted: CancellationToken,
     stopped: OnceLock<Stopped>,
     next: AtomicUsize,
-    in_flight: AtomicU32,
+    in_flight: &'a AtomicU32,
     /// Senders of an open loop that stand ready for the next arrival.
     idle: AtomicU32,
     pacer: Pacer,
@@ -72,10 +72,9 @@ pub(super) type Grow = tokio::sync::mpsc::UnboundedSender<()>;
 impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
     pub(super) fn new(
         plan: &'a Plan,
-        epoch: &'a Epoch,
-        number: u32,
-        first: u64,
+        (epoch, number, first): (&'a Epoch, u32, u64),
         cancel: &'a CancellationToken,
+        in_flight: &'a AtomicU32,
         keep: &'a K,
     ) -> Self {
         let over = cancel.child_token();
@@ -91,7 +90,7 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
             over,
             stopped: OnceLock::new(),
             next: AtomicUsize::new(0),
-            in_flight: AtomicU32::new(0),
+            in_flight,
             idle: AtomicU32::new(0),
             pacer: Pacer::default(),
             ready: Barrier::new(1),
