@@ -124,40 +124,76 @@ fn compare(id: &str, rows: &[Record], sent: &HashMap<String, Sent>) -> [(f64, f6
     ]
 }
 
+/// How the workers of a level begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Start {
+    /// All at once. Since all answers take equally long here, they stay in step for ever: `concurrency` requests leave,
+    /// and as many tokens come, in the same millisecond.
+    Together,
+    /// One after another, spread over the length of one answer: the load of users who know nothing of each other.
+    Spread,
+}
+
+/// A level of load: concurrency, requests, and how it begins.
+type Level = (u32, u32, Start);
+
+fn spec(backend: &str, (concurrency, requests, start): Level) -> Spec {
+    let control = match start {
+        Start::Together => json!("fixed"),
+        Start::Spread => {
+            json!({"climb": {"growth_rate": concurrency, "growth_interval_ms": 680, "mode": "linear"}})
+        }
+    };
+    let spec = json!({
+        "concurrency": concurrency, "requests": requests, "warmup": if start == Start::Together { concurrency } else { 1 },
+        "control_method": control, "concurrency_backend": backend,
+        "input_len": 32, "output_len": 64, "seed": 1,
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
 #[tokio::test]
 async fn what_is_measured_is_what_was_sent() {
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
     let simulator = Simulator::start(folder);
     // Enough for every level to be kept up a while, and few enough for a test.
-    let levels: &[(u32, u32)] = if OPTIMISED { &[(1, 24), (16, 128), (128, 768)] } else { &[(2, 6)] };
+    let levels: &[Level] = if OPTIMISED {
+        &[
+            (1, 24, Start::Together),
+            (16, 128, Start::Together),
+            (128, 768, Start::Spread),
+            (128, 768, Start::Together),
+        ]
+    } else {
+        &[(2, 6, Start::Together)]
+    };
+    let mut beyond = Vec::new();
     for backend in ["threading-pool", "asyncio"] {
-        for &(concurrency, requests) in levels {
-            let spec = json!({
-                "concurrency": concurrency, "requests": requests, "warmup": concurrency,
-                "concurrency_backend": backend, "input_len": 32, "output_len": 64, "seed": 1,
-            });
-            let id = format!("perf::timing::{}::c_{concurrency}", backend.replace('-', "_"));
-            let spec: Spec = serde_json::from_value(spec).unwrap();
-            let (observation, rows) = trial(folder, &simulator.base_url, &id, &spec).await;
-            let [ttft, tpot] = compare(&id, &rows, &simulator.sent(rows.len()));
-            let validity = &observation.details.unwrap().value["validity"];
-            eprintln!(
-                "{backend:>14} c {concurrency:>3}: TTFT {:.3} ms, sent {:.3} ms, off {:+.3} ms; \
-                 TPOT {:.4} ms, sent {:.4} ms, off {:+.4} ms; {}",
-                ttft.0,
-                ttft.1,
-                ttft.0 - ttft.1,
-                tpot.0,
-                tpot.1,
-                tpot.0 - tpot.1,
-                validity["level"]
+        for &level in levels {
+            let (concurrency, _, start) = level;
+            let id = format!(
+                "perf::timing::{}::c_{concurrency}::{}",
+                backend.replace('-', "_"),
+                format!("{start:?}").to_lowercase()
             );
-            eprintln!("{:>14}        {}", "", validity["degraded"]);
-            if OPTIMISED {
-                assert!((ttft.0 - ttft.1).abs() <= LIMITS_MS.0, "{ttft:?}");
-                assert!((tpot.0 - tpot.1).abs() <= LIMITS_MS.1, "{tpot:?}");
+            let (observation, rows) = trial(folder, &simulator.base_url, &id, &spec(backend, level)).await;
+            let [ttft, tpot] =
+                compare(&id, &rows, &simulator.sent(rows.len())).map(|(ours, log)| (ours, log, ours - log));
+            let validity = &observation.details.unwrap().value["validity"];
+            let told = format!(
+                "{backend:>14} c {concurrency:>3} {start:<8?}: TTFT {:.3} ms, sent {:.3} ms, off {:+.3} ms; \
+                 TPOT {:.4} ms, sent {:.4} ms, off {:+.4} ms; {} {}",
+                ttft.0, ttft.1, ttft.2, tpot.0, tpot.1, tpot.2, validity["level"], validity["degraded"]
+            );
+            eprintln!("{told}");
+            // A hundred requests in step wait for one another in this client: its TTFT is that wait too, which is why
+            // such a load is told to be degraded, and nobody's claim.
+            let in_step = concurrency > 16 && start == Start::Together;
+            if (!in_step && ttft.2.abs() > LIMITS_MS.0) || tpot.2.abs() > LIMITS_MS.1 {
+                beyond.push(told);
             }
         }
     }
+    assert!(!OPTIMISED || beyond.is_empty(), "beyond {LIMITS_MS:?} ms:\n{}", beyond.join("\n"));
 }
