@@ -4,6 +4,10 @@
 
 use super::Definition;
 
+/// Why a figure of a server's histogram may be missing.
+const NO_HISTOGRAM: &str = "the server has no /metrics, or no such histogram, or counted nothing between the two \
+                            readings; a histogram keeps no minimum and no maximum";
+
 /// Time to first token, as the server sees it.
 pub const SERVER_TTFT: Definition = Definition {
     id: "server_ttft/1",
@@ -12,8 +16,7 @@ pub const SERVER_TTFT: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the time to first token: mean from the differences of sum and \
               count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "ttft, which holds the way to the server and back",
 };
 
@@ -25,8 +28,7 @@ pub const SERVER_ITL: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the gaps between tokens: mean from the differences of sum and \
               count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "itl, which holds what the network and the stream add",
 };
 
@@ -38,8 +40,7 @@ pub const SERVER_TPOT: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the time per output token of a request: mean from the differences \
               of sum and count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "server_itl, which pools the gaps of all requests",
 };
 
@@ -51,8 +52,7 @@ pub const SERVER_E2E: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the latency of requests: mean from the differences of sum and \
               count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "response_time, which holds the way to the server and back",
 };
 
@@ -64,8 +64,7 @@ pub const SERVER_QUEUE_TIME: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the time that requests wait: mean from the differences of sum and \
               count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "admission_wait, which is the client's",
 };
 
@@ -77,8 +76,7 @@ pub const SERVER_PREFILL_TIME: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the time of the prefill phase: mean from the differences of sum \
               and count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "server_ttft, which holds the queue too",
 };
 
@@ -90,8 +88,7 @@ pub const SERVER_DECODE_TIME: Definition = Definition {
     unit: "s",
     formula: "the server's histogram of the time of the decode phase: mean from the differences of sum and \
               count, quantiles estimated by linear interpolation within a bucket",
-    null: "the server has no /metrics, or no such histogram, or counted nothing between the two readings; \
-           a histogram keeps no minimum and no maximum",
+    null: NO_HISTOGRAM,
     not: "e2e - ttft, which the client sees",
 };
 
