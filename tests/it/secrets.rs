@@ -71,6 +71,7 @@ fn root() -> CrateRoot {
         .file("cases/perf/pr.yaml", include_str!("../../cases/perf/smoke.yaml"))
         .file("configs/scenarios/own.yaml", &local)
         .file("configs/providers.yaml", &provider)
+        .file("summary.csv", "Input_Length,Output_Length,Concurrency,QPS,Backend\n128,64,1,2,openai-chat\n")
         .file("configs/matrix.yaml", "scenarios: {own: {pr: {enabled: true}}, sim: {pr: {enabled: true}}}\n")
 }
 
@@ -90,8 +91,15 @@ fn run(root: &CrateRoot, args: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn a_seeded_secret_stands_in_no_file_and_no_output_of_any_command() {
     let root = root();
+    let sim =
+        vllm_cibench::sim::Sim::start(vllm_cibench::sim::Options::default()).expect("the simulator starts");
+    let push = ["push", "--csv", "summary.csv", "--label", "scenario=lab", "--run-type", "daily"];
     for (args, code) in [
-        (&["run", "--record", "tape", "--json"][..], 1),
+        // The gateway is down: what could not be pushed is kept, without the way to it.
+        (&push[..], 6),
+        (&["push", "--retry"], 6),
+        (&["probe", "--base-url", &sim.base_url(), "--save", "--cache", "probes"], 0),
+        (&["run", "--record", "tape", "--json"], 1),
         (&["run", "--scenario", "own", "--json"], 1),
         (&["run-matrix", "--run-type", "pr", "--json"], 1),
         (&["run-matrix", "--run-type", "pr"], 1),
@@ -128,8 +136,15 @@ fn a_seeded_secret_stands_in_no_file_and_no_output_of_any_command() {
     let text = |at: usize| journals[at].to_str().expect("UTF-8");
     run(&root, &["compare", text(0), text(1), "--json"]);
 
-    let files: Vec<PathBuf> =
-        ["artifacts", "tape"].iter().flat_map(|name| files_below(&root.path().join(name))).collect();
+    let given = ["cases", "configs", "summary.csv"].map(|name| root.path().join(name));
+    let mut files = files_below(&root.path());
+    files.retain(|file| !given.iter().any(|given| file.starts_with(given)));
+    for left in ["tape", "probes", "push-spool"] {
+        assert!(
+            files.iter().any(|file| file.components().any(|part| part.as_os_str() == left)),
+            "{left}: {files:?}"
+        );
+    }
     assert!(files.len() > 40, "only {} files", files.len());
     for path in &files {
         let text = String::from_utf8_lossy(&std::fs::read(path).expect("a file")).into_owned();
