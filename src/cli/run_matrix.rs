@@ -103,7 +103,17 @@ fn meant(args: &RunMatrixArgs, environment: &Environment) -> Result<Vec<Settings
             Err(problems) => wrong.extend(problems),
         }
     }
+    if settings.len() > 1 {
+        wrong.extend(environment.get("VLLM_CIBENCH_BASE_URL").map(|_| one_server(settings.len())));
+    }
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
+}
+
+/// An address names one server; figures of it would stand under the name of every scenario.
+fn one_server(scenarios: usize) -> Problem {
+    let message =
+        format!("VLLM_CIBENCH_BASE_URL names one server, and the matrix enables {scenarios} scenarios");
+    Problem::new(message).with_help("unset it, or test that server with `vllm-cibench run --scenario NAME`")
 }
 
 impl RunMatrixArgs {

@@ -7,7 +7,7 @@ use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 
-use crate::crate_root::{CrateRoot, one_case};
+use crate::crate_root::{CrateRoot, Ran, one_case};
 
 const TWO: &str = "
 scenarios:
@@ -83,6 +83,17 @@ fn a_mistake_in_any_file_keeps_the_whole_matrix_from_running() {
     assert_eq!(ran.code, Some(2), "{}", ran.err);
     assert!(ran.err.contains("qaunt"), "{}", ran.err);
     assert!(!root.path().join("artifacts").exists());
+}
+
+#[test]
+fn one_address_is_not_taken_for_every_scenario() {
+    let root = root("status: 200");
+    let mut command = root.command(&["run-matrix", "--run-type", "pr"]);
+    let ran =
+        Ran::of(command.env("VLLM_CIBENCH_BASE_URL", "http://127.0.0.1:9/v1").output().expect("it starts"));
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    assert!(ran.err.contains("names one server, and the matrix enables 2 scenarios"), "{}", ran.err);
+    assert!(!root.path().join("artifacts").exists(), "nothing is run");
 }
 
 #[test]
