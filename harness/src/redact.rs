@@ -121,7 +121,7 @@ impl Redactor {
     /// known secrets, so that digits of a measured number that happen to be a secret's survive. A text that is
     /// not JSON is masked as any other.
     pub fn redact_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if matches!(self.redact(text), Cow::Borrowed(_)) {
+        if !text.contains("\\u") && matches!(self.redact(text), Cow::Borrowed(_)) {
             return Cow::Borrowed(text);
         }
         if !is_json(text) {
@@ -130,16 +130,26 @@ impl Redactor {
         let mut masked = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(quote) = rest.find('"') {
-            let (before, string) = rest.split_at(quote + 1);
+            let (before, string) = rest.split_at(quote);
             let (string, after) = string.split_at(end_of_string(string));
             masked.push_str(before);
-            masked.push_str(&self.redact(string));
-            masked.push('"');
-            rest = after.strip_prefix('"').unwrap_or(after);
+            masked.push_str(&self.redact_json_string(string));
+            rest = after;
         }
         masked.push_str(rest);
         // What is only seen beside its key: `"authorization": "Bearer …"`.
         Cow::Owned(self.mask_patterns(&masked).filter(|text| is_json(text)).unwrap_or(masked))
+    }
+
+    /// A JSON string with its quotes, by what it says: in its escaped form a secret's backslash might be half of
+    /// another's escape. What no text can say (a lone surrogate) is masked whole where it holds a secret.
+    fn redact_json_string<'a>(&self, string: &'a str) -> Cow<'a, str> {
+        let text: Option<String> = serde_json::from_str(string).ok();
+        match (self.redact(text.as_deref().unwrap_or(string)), &text) {
+            (Cow::Borrowed(_), _) => Cow::Borrowed(string),
+            (Cow::Owned(masked), Some(_)) => Cow::Owned(Value::from(masked).to_string()),
+            (Cow::Owned(_), None) => Cow::Owned(format!("\"{MASK}\"")),
+        }
     }
 
     /// `value` with every string in it masked, keys too.
@@ -274,15 +284,15 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Where the closing quote stands, from the inside of a JSON string.
-fn end_of_string(inside: &str) -> usize {
+/// Where the JSON string ends, closing quote included, that `text` begins with.
+fn end_of_string(text: &str) -> usize {
     let mut escaped = false;
     let closing = |byte: u8| {
         let closes = byte == b'"' && !escaped;
         escaped = byte == b'\\' && !escaped;
         closes
     };
-    inside.bytes().position(closing).unwrap_or(inside.len())
+    text.bytes().skip(1).position(closing).map_or(text.len(), |inside| inside + 2)
 }
 
 #[cfg(test)]
@@ -433,6 +443,25 @@ mod tests {
         assert_eq!(redactor.redact_json("no json: 12345"), "no json: ***");
         assert_eq!(redactor.redact_json("\"12345\""), "\"***\"");
         assert_eq!(redactor.redact_json(r#"{"x-api-key": 1234}"#), r#"{"x-api-key": 1234}"#);
+    }
+
+    #[test]
+    fn a_backslash_of_a_secret_does_not_break_an_escape_of_the_text() {
+        let redactor = Redactor::new().secret(r"\/\\");
+        let text = serde_json::json!({ "beside": r"\/\", "secret": r"\/\\" }).to_string();
+        assert_eq!(redactor.redact_json(&text), r#"{"beside":"\\/\\","secret":"***"}"#);
+    }
+
+    #[test]
+    fn a_secret_is_masked_however_it_is_escaped() {
+        let redactor = Redactor::new().secret("hunter22");
+        assert_eq!(redactor.redact_json(r#"["hunter\u00322", "\u0032"]"#), r#"["***", "\u0032"]"#);
+    }
+
+    #[test]
+    fn a_string_that_is_no_text_is_masked_whole() {
+        let redactor = Redactor::new().secret("hunter22");
+        assert_eq!(redactor.redact_json(r#"["\ud800 hunter22", "\ud800"]"#), r#"["***", "\ud800"]"#);
     }
 
     #[test]
