@@ -126,9 +126,12 @@ pub struct Gate {
     pub alpha: f64,
     /// So far below `min_score`, and below the baseline, the true score may lie.
     pub margin: f64,
-    /// The `items.jsonl` of an earlier run to compare with item by item: relative to the file of the case, or
-    /// `env:NAME`.
+    /// The `items.jsonl` of an earlier run to compare with item by item, instead of the latest daily one: relative to
+    /// the file of the case, or `env:NAME`.
     pub baseline: Option<String>,
+    /// Compare with the latest daily run of the same scenario that asked the same questions in the same way, where
+    /// there is one.
+    pub daily: bool,
 }
 
 /// What decides.
@@ -144,7 +147,7 @@ pub enum GateMode {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { mode: GateMode::Point, alpha: 0.05, margin: 0.0, baseline: None }
+        Self { mode: GateMode::Point, alpha: 0.05, margin: 0.0, baseline: None, daily: true }
     }
 }
 

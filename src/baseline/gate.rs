@@ -8,7 +8,9 @@
 //! | inconclusive, refused by `strict_environment` | inconclusive; failed under `inconclusive: fail` | passed, with a warning |
 //! | no baseline | passed, with a warning | passed, with a warning |
 //!
-//! 性能基线门禁。
+//! Accuracy is held against it by [`score`](super::score), under the same name.
+//!
+//! 基线门禁（性能与精度）。
 
 use std::sync::Arc;
 
@@ -20,10 +22,10 @@ use st_harness::{
     verdict::{Note, Outcome, Reason, Reasons},
 };
 
-use super::{Decision, Evidence, Finding, decide, runs::Runs};
+use super::{Decision, Evidence, Finding, decide, runs::Runs, score};
 use crate::config::{Inconclusive, PerfGate, Policy};
 
-/// Holds every performance trial against the latest daily run of the same scenario and workload.
+/// Holds every performance and accuracy trial against the latest daily run of the same scenario and workload.
 #[derive(Debug, Clone)]
 pub struct Baseline {
     gate: PerfGate,
@@ -148,10 +150,16 @@ impl TrialGate for Baseline {
     }
 
     fn concerns(&self, kind: &str) -> bool {
-        kind == "perf" && self.gate.policy != Policy::Off
+        match kind {
+            "perf" => self.gate.policy != Policy::Off,
+            other => other == score::KIND,
+        }
     }
 
     fn rule(&self, subject: &Subject<'_>) -> Option<Ruling> {
+        if subject.trial.trial_id.kind() == score::KIND {
+            return score::rule(&self.runs, self.enforced, subject);
+        }
         let with_samples = self.gate.policy == Policy::Interval;
         // Point values are held against one run; what differs from run to run takes many.
         let most = if with_samples { usize::MAX } else { 1 };

@@ -7,6 +7,8 @@
 //! this trial, machine, server ────┴─▶ Evidence × Evidence × PerfGate ─decide─▶ Decision ─▶ verdict, reasons, numbers
 //! ```
 //!
+//! Of an accuracy trial it is the answers that are compared: one by one, or where they are not known score by score.
+//!
 //! 基线：历史运行、证据与回归判定。
 
 pub mod ab;
@@ -19,6 +21,7 @@ mod figure;
 mod gate;
 mod interval;
 pub mod runs;
+mod score;
 mod show;
 
 pub use decide::{Decision, Finding, Row, decide};

@@ -7,11 +7,11 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use st_harness::{
-    journal::{JournalError, RunRecord},
+    journal::{JournalError, RunRecord, TrialFinished},
     verdict::Verdict,
 };
 
-use super::{Evidence, Figure};
+use super::{Evidence, Figure, evidence::RunFacts};
 
 /// How many runs are looked at at most: what is older tells little of today.
 const MOST: usize = 60;
@@ -29,6 +29,17 @@ pub struct Runs {
     pub unusable: Vec<String>,
 }
 
+/// An earlier trial that was scored.
+#[derive(Debug)]
+pub struct Scored<'a> {
+    /// Whose run it was.
+    pub run: RunFacts,
+    /// The trial.
+    pub trial: &'a TrialFinished,
+    /// What its artifacts are named relative to.
+    pub folder: &'a Utf8Path,
+}
+
 /// A run whose first line is read; the rest of it is once it is asked for.
 #[derive(Debug)]
 struct Earlier {
@@ -39,7 +50,7 @@ struct Earlier {
 
 impl Runs {
     /// Reads them: `path` is a folder of runs, the folder of one run, or a journal. Runs of another scenario or
-    /// type are passed over in silence, those of an unoptimised client with a word.
+    /// type are passed over in silence, those of an unoptimised client with a word: they measure no speed.
     ///
     /// # Errors
     /// When `path` cannot be read, or names a single journal that is unreadable.
@@ -65,12 +76,15 @@ impl Runs {
         found.runs.sort_by_key(|run| std::cmp::Reverse(run.head.started_at));
         found.runs.truncate(MOST);
         // The one that counts most is looked at before anything is asked of a server.
-        if let Some(latest) = found.runs.first() {
-            match RunRecord::read_folder(&latest.folder) {
-                Ok(record) => drop(latest.whole.set(Some(record))),
-                Err(error) => found.unusable.push(error.to_string()),
+        let latest = found.timed().next();
+        let unreadable = latest.and_then(|latest| match RunRecord::read_folder(&latest.folder) {
+            Ok(record) => {
+                let _ = latest.whole.set(Some(record));
+                None
             }
-        }
+            Err(error) => Some(error.to_string()),
+        });
+        found.unusable.extend(unreadable);
         Ok(found)
     }
 
@@ -85,24 +99,34 @@ impl Runs {
                     started.run_id
                 ));
             }
-            is_meant && started.tool.optimised
+            is_meant
         });
         self
     }
 
-    /// How many there are.
+    /// Those whose client measured the server and not itself.
+    fn timed(&self) -> impl Iterator<Item = &Earlier> {
+        self.runs.iter().filter(|run| run.head.started.tool.optimised)
+    }
+
+    /// How many there are that measured speed.
     pub fn len(&self) -> usize {
-        self.runs.len()
+        self.timed().count()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.len() == 0
+    }
+
+    /// How many there are, an unoptimised client's too: how fast it is does not change what a server answers.
+    pub fn answered(&self) -> usize {
+        self.runs.len()
     }
 
     /// When the latest began, and its id.
     pub fn latest(&self) -> Option<(jiff::Timestamp, &str)> {
-        self.runs.first().map(|run| (run.head.started_at, run.head.started.run_id.as_str()))
+        self.timed().next().map(|run| (run.head.started_at, run.head.started.run_id.as_str()))
     }
 
     /// What the latest `most` of those that began before `now` and measured `workload` say of it, latest first; with
@@ -114,9 +138,19 @@ impl Runs {
         most: usize,
         with_samples: bool,
     ) -> Vec<Evidence> {
-        let earlier = self.runs.iter().filter(|run| run.head.started_at < now);
+        let earlier = self.timed().filter(|run| run.head.started_at < now);
         let of = |run: &Earlier| measured(run.whole()?, &run.folder, workload, with_samples);
         earlier.filter_map(of).take(most).collect()
+    }
+
+    /// The trial that scored `workload` in the latest run that did and began before `now`.
+    pub fn scored(&self, workload: &str, now: jiff::Timestamp) -> Option<Scored<'_>> {
+        let mut earlier = self.runs.iter().filter(|run| run.head.started_at < now);
+        earlier.find_map(|run| {
+            let record = run.whole()?;
+            let trial = meant(record, workload)?;
+            Some(Scored { run: RunFacts::of(record), trial, folder: &run.folder })
+        })
     }
 }
 
@@ -127,14 +161,18 @@ impl Earlier {
     }
 }
 
-/// The trial of `record` that exercised `workload` and was measured.
-fn measured(record: &RunRecord, folder: &Utf8Path, workload: &str, with_samples: bool) -> Option<Evidence> {
-    let mut trials = record.trials.iter().filter_map(|trial| trial.finished());
-    let is_meant = |trial: &&st_harness::journal::TrialFinished| {
+/// The trial of `record` that exercised `workload` and whose figures count.
+fn meant<'a>(record: &'a RunRecord, workload: &str) -> Option<&'a TrialFinished> {
+    let is_meant = |trial: &&TrialFinished| {
         matches!(trial.verdict, Verdict::Passed | Verdict::Failed | Verdict::Inconclusive)
             && trial.workload.as_ref().is_some_and(|one| one.hash == workload)
     };
-    let trial = trials.rfind(is_meant)?;
+    record.trials.iter().filter_map(|trial| trial.finished()).rfind(is_meant)
+}
+
+/// What `record` says of `workload`, where it was measured.
+fn measured(record: &RunRecord, folder: &Utf8Path, workload: &str, with_samples: bool) -> Option<Evidence> {
+    let trial = meant(record, workload)?;
     let evidence = Evidence::of(record, trial)?;
     let is_whole = Figure::COMPARED.iter().any(|figure| evidence.value(*figure).is_some());
     match with_samples {

@@ -37,7 +37,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("VLLM_CIBENCH_ARTIFACTS", "folder for the run's files"),
     (
         "VLLM_CIBENCH_BASELINE",
-        "earlier runs to hold performance against: a folder of runs, the folder of one run, or its journal",
+        "earlier runs to hold performance and accuracy against: a folder of runs, the folder of one run, or its journal",
     ),
     ("VLLM_CIBENCH_GATE_POLICY", "`seed000`, `interval` or `off`: what decides whether performance is worse"),
     ("VLLM_CIBENCH_PARENT_RUN", "set by run-matrix for its children: the run that they belong to"),

@@ -33,9 +33,9 @@ cases:
 ";
 
 /// A simulator in a process of its own; gone with the test.
-struct Simulator {
+pub(crate) struct Simulator {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Simulator {
@@ -47,8 +47,13 @@ impl Drop for Simulator {
 
 impl Simulator {
     fn start(root: &CrateRoot) -> Self {
+        Self::of(root, "exam.json", &["--ttft-ms", "60"])
+    }
+
+    /// One that sits the exam in the file `exam`.
+    pub(crate) fn of(root: &CrateRoot, exam: &str, more: &[&str]) -> Self {
         let mut child = root
-            .command(&["sim", "--exam", "exam.json", "--ttft-ms", "60"])
+            .command(&[&["sim", "--exam", exam], more].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

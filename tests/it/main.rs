@@ -37,6 +37,7 @@ mod timing;
 
 // What a kind of case measures.
 mod accuracy;
+mod accuracy_profiles;
 
 // The shipped cases.
 mod functional;

@@ -11,7 +11,7 @@ use super::Verdict;
 use crate::accuracy::{
     row::Row,
     spec::{Compat, Gate},
-    statistics::{Mean, PValues, sign_flip},
+    statistics::{Mean, PValues, differ, sign_flip},
 };
 
 /// Two runs of the same questions.
@@ -46,6 +46,50 @@ pub struct Flip {
     pub before: f64,
     /// Its score now.
     pub now: f64,
+}
+
+/// A score of which the single answers are not known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// From 0 to 1.
+    pub score: f64,
+    /// As its tool tells it; that of so many right or wrong answers without it.
+    pub standard_error: Option<f64>,
+    /// How many answers it is the mean of.
+    pub n: u64,
+}
+
+impl Score {
+    fn error(&self) -> f64 {
+        let of_shares = || (self.score * (1.0 - self.score).max(0.0) / self.n as f64).sqrt();
+        self.standard_error.unwrap_or_else(of_shares)
+    }
+}
+
+/// Compares two scores as such: a blunter tool than [`compare`], which sees each answer.
+pub fn compare_scores(before: Score, now: Score, gate: &Gate) -> Comparison {
+    let pairs = before.n.min(now.n);
+    if pairs < 2 {
+        return nothing("a score of less than two answers is held against nothing".to_owned());
+    }
+    let change = now.score - before.score;
+    let error = before.error().hypot(now.error());
+    let (chances, reach) = differ(change, error, (before.n + now.n - 2) as f64, 1.0 - 2.0 * gate.alpha);
+    let told = format!(
+        "{:+.2} points against the earlier run, score against score ({} and {} answers; chance of that without a \
+         change: {:.3})",
+        change * 100.0,
+        before.n,
+        now.n,
+        chances.worse
+    );
+    Comparison {
+        verdict: verdict(change, Some(chances), Some(change - reach), gate),
+        told,
+        change: Some(change),
+        chances: Some(chances),
+        ..nothing(String::new())
+    }
 }
 
 struct Pair<'a> {
@@ -107,14 +151,6 @@ fn decide(pairs: &[Pair<'_>], gate: &Gate) -> Comparison {
         pairs.iter().all(|pair| [pair.flip.before, pair.flip.now].iter().all(|s| *s == 0.0 || *s == 1.0));
     let chances = if is_binary { Some(sign_flip(&nets(pairs))) } else { mean.test() };
     let low = mean.interval(1.0 - 2.0 * gate.alpha).map(|bounds| bounds.low);
-    let is_worse = chances.is_some_and(|chances| chances.worse <= gate.alpha);
-    let verdict = if is_worse && mean.mean < -gate.margin {
-        Verdict::Fail
-    } else if (gate.margin == 0.0 && chances.is_some()) || low.is_some_and(|low| low >= -gate.margin) {
-        Verdict::Pass
-    } else {
-        Verdict::Inconclusive
-    };
     let lost = pairs.iter().filter(|pair| pair.flip.before >= 1.0 && pair.flip.now < 1.0).count() as u64;
     let gained = pairs.iter().filter(|pair| pair.flip.before < 1.0 && pair.flip.now >= 1.0).count() as u64;
     let chance = chances.map_or_else(|| "unknown".to_owned(), |chances| format!("{:.3}", chances.worse));
@@ -125,7 +161,7 @@ fn decide(pairs: &[Pair<'_>], gate: &Gate) -> Comparison {
         pairs.len()
     );
     Comparison {
-        verdict,
+        verdict: verdict(mean.mean, chances, low, gate),
         told,
         pairs: pairs.len() as u64,
         change: Some(mean.mean),
@@ -133,6 +169,18 @@ fn decide(pairs: &[Pair<'_>], gate: &Gate) -> Comparison {
         gained,
         chances,
         flips: pairs.iter().map(|pair| &pair.flip).filter(|flip| flip.before != flip.now).cloned().collect(),
+    }
+}
+
+/// Worse beyond chance and by more than the margin; `low` is the lower bound of the change.
+fn verdict(change: f64, chances: Option<PValues>, low: Option<f64>, gate: &Gate) -> Verdict {
+    let is_worse = chances.is_some_and(|chances| chances.worse <= gate.alpha);
+    if is_worse && change < -gate.margin {
+        Verdict::Fail
+    } else if (gate.margin == 0.0 && chances.is_some()) || low.is_some_and(|low| low >= -gate.margin) {
+        Verdict::Pass
+    } else {
+        Verdict::Inconclusive
     }
 }
 
@@ -200,6 +248,22 @@ mod tests {
         assert_eq!(told.verdict, Verdict::Invalid);
         assert_eq!(told.told, "1 of 3 questions were asked otherwise: another prompt or other sampling");
         assert_eq!(compare(&[], &now, Compat::SimpleEvals, &Gate::default()).verdict, Verdict::Invalid);
+    }
+
+    #[test]
+    fn scores_without_their_answers_are_compared_as_such() {
+        let score = |score, n| Score { score, standard_error: None, n };
+        let compared = |before, now| compare_scores(before, now, &Gate::default());
+        let worse = compared(score(0.7, 198), score(0.55, 198));
+        // statsmodels' test of two proportions, not pooled: z = -3.13.
+        assert_eq!(worse.verdict, Verdict::Fail, "{}", worse.told);
+        assert!(worse.chances.is_some_and(|chances| (chances.worse - 0.0009).abs() < 2e-4), "{worse:?}");
+        assert_eq!(compared(score(0.7, 198), score(0.65, 198)).verdict, Verdict::Pass);
+        assert_eq!(compared(score(1.0, 8), score(1.0, 8)).verdict, Verdict::Pass);
+        assert_eq!(compared(score(1.0, 8), score(0.0, 8)).verdict, Verdict::Fail);
+        assert_eq!(compared(score(1.0, 1), score(0.0, 1)).verdict, Verdict::Invalid);
+        let known = Score { standard_error: Some(0.2), ..score(0.55, 198) };
+        assert_eq!(compared(score(0.7, 198), known).verdict, Verdict::Pass, "its tool is less sure");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod compare;
 
-pub use compare::{Comparison, Flip, compare};
+pub use compare::{Comparison, Flip, Score, compare, compare_scores};
 
 use serde::Serialize;
 
@@ -59,8 +59,14 @@ pub struct Judgement {
     pub interval_verdict: Verdict,
     /// The two one-sided bounds that it says it by.
     pub one_sided: Sureness,
-    /// The earlier run, where there is one.
+    /// The earlier run that the case names, where it names one.
     pub baseline: Option<Comparison>,
+    /// Whether it is to be held against the latest daily run.
+    pub daily: bool,
+    /// Probability of a false alarm.
+    pub alpha: f64,
+    /// So far below the bar, and below an earlier run, the true score may lie.
+    pub margin: f64,
     /// What this run could have seen.
     pub power: Power,
 }
@@ -146,6 +152,9 @@ pub fn judge(
         interval_verdict,
         one_sided,
         baseline,
+        daily: gate.daily && gate.baseline.is_none(),
+        alpha: gate.alpha,
+        margin: gate.margin,
         power: Power::of(rows.iter().map(|row| row.stem.as_str()), spec.min_score, gate.alpha),
     }
 }

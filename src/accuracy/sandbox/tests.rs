@@ -8,9 +8,10 @@ use std::{
 
 use super::*;
 
-/// A second of processor time is enough for every good program here.
+/// A second of processor time is enough for every good program here. By the clock that may be many on a busy
+/// machine: how a program ends is to depend on the program.
 fn tight() -> Limits {
-    Limits { cpu_s: 1, wall_s: 5, memory_bytes: 256 << 20, ..Limits::default() }
+    Limits { cpu_s: 1, wall_s: 120, memory_bytes: 256 << 20, ..Limits::default() }
 }
 
 async fn room() -> Option<Room<'static>> {
@@ -120,13 +121,33 @@ os._exit(0)";
 }
 
 #[tokio::test]
-async fn time_and_memory_are_bounded() {
+async fn time_on_the_processor_is_bounded_to_the_tick() {
+    let Some(room) = room().await else { return };
+    let heedless = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass";
+    // Measured on the processor, so that it holds on a busy machine: the limit, and the grace after the first signal.
+    for (program, from_ms, to_ms) in [("while True: pass", 1000, 1500), (heedless, 2000, 2500)] {
+        let run = room.run(program, &tight()).await.unwrap();
+        let used_ms = run.cpu_ns.map(|ns| ns / 1_000_000);
+        assert_eq!(run.ending, Ending::CpuTime, "{program}");
+        assert!(used_ms.is_some_and(|ms| (from_ms - 100..to_ms).contains(&ms)), "{program}: {used_ms:?} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_waits_for_ever_is_ended_by_the_clock() {
+    let Some(room) = room().await else { return };
+    let limits = Limits { wall_s: 1, ..Limits::default() };
     let begun = Instant::now();
+    let run = room.run("import time; time.sleep(600)", &limits).await.unwrap();
+    assert_eq!((run.ending, run.cpu_ns), (Ending::WallTime, None));
+    assert!(run.wall_ns >= 1_000_000_000, "{} ns", run.wall_ns);
+    // A warden that does not end it is given up after `PATIENCE` and an error; far below what was slept.
+    assert!(begun.elapsed() < Duration::from_secs(1) + PATIENCE, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn memory_and_stack_are_bounded() {
     all_end(&[
-        ("while True: pass", |e| *e == Ending::CpuTime),
-        ("import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass", |e| {
-            *e == Ending::CpuTime
-        }),
         ("x = bytearray(8 << 30)", |e| raised(e, "MemoryError")),
         ("x = []\nwhile True: x.append(bytearray(1 << 24))", |e| {
             raised(e, "MemoryError") || *e == Ending::CpuTime
@@ -138,11 +159,6 @@ async fn time_and_memory_are_bounded() {
         }),
     ])
     .await;
-    let Some(room) = room().await else { return };
-    let limits = Limits { wall_s: 1, ..Limits::default() };
-    let run = room.run("import time; time.sleep(600)", &limits).await.unwrap();
-    assert_eq!((run.ending, run.cpu_ns), (Ending::WallTime, None));
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -56,15 +56,24 @@ impl Mean {
 
     /// Whether a mean of differences (new − old) is other than 0; none where there is one cluster only.
     pub fn test(&self) -> Option<PValues> {
-        let error = self.standard_error?;
-        if error == 0.0 {
-            // Every cluster says the same.
-            let worse = if self.mean < 0.0 { 0.0 } else { 1.0 };
-            return Some(PValues { worse, either: if self.mean == 0.0 { 1.0 } else { 0.0 } });
-        }
-        let (t, freedom) = (self.mean / error, self.clusters as f64 - 1.0);
-        Some(PValues { worse: t_above(-t, freedom), either: 2.0 * t_above(t.abs(), freedom) })
+        Some(chances(self.mean, self.standard_error?, self.clusters as f64 - 1.0))
     }
+}
+
+/// Of a `change` (new − old) with its standard error: the chances of one at least as large where there is none, and
+/// how far its two-sided interval with confidence `level` reaches to either side, by Student's t.
+pub fn differ(change: f64, error: f64, freedom: f64, level: f64) -> (PValues, f64) {
+    (chances(change, error, freedom), t_quantile(f64::midpoint(1.0, level), freedom) * error)
+}
+
+fn chances(change: f64, error: f64, freedom: f64) -> PValues {
+    if error == 0.0 {
+        // Everything says the same.
+        let worse = if change < 0.0 { 0.0 } else { 1.0 };
+        return PValues { worse, either: if change == 0.0 { 1.0 } else { 0.0 } };
+    }
+    let t = change / error;
+    PValues { worse: t_above(-t, freedom), either: 2.0 * t_above(t.abs(), freedom) }
 }
 
 /// The score below which the next run of the same build falls with chance `alpha` only, from the scores of earlier

@@ -19,7 +19,7 @@ mod power;
 mod proportion;
 mod special;
 
-pub use mean::{Mean, prediction_bound};
+pub use mean::{Mean, differ, prediction_bound};
 pub use paired::{PValues, mcnemar, sign_flip};
 pub use power::{power, smallest_drop, smallest_drop_below};
 pub use proportion::{Interval, wilson};
