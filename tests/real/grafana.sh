@@ -2,7 +2,8 @@
 # The dashboard against the JSON schema that Grafana publishes (grafana-foundation-sdk): the frame, every panel, every
 # variable and every query; then four spoilt copies, each of which has to be refused.
 #
-#   tests/real/grafana.sh        needs git, python3 and PyPI
+#   tests/real/grafana.sh setup  fetch the schema and a validator from GitHub and PyPI, once
+#   tests/real/grafana.sh        needs git, python3
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 home=${GRAFANA_SCHEMA_HOME:-$HOME/.cache/grafana-schema}
@@ -14,6 +15,7 @@ if [ "$(git -C "$home/sdk" rev-parse HEAD 2>/dev/null)" != "$commit" ]; then
   git -C "$home/sdk" update-ref --no-deref HEAD "$commit"
 fi
 [ -x "$home/venv/bin/python" ] || { python3 -m venv "$home/venv" && "$home/venv/bin/pip" -q install jsonschema; }
+if [ "${1:-}" = setup ]; then exit; fi
 "$home/venv/bin/python" - "$home/sdk/jsonschema" configs/grafana/vllm-cibench.json <<'PY'
 import copy, json, sys
 from jsonschema import Draft7Validator

@@ -3,9 +3,10 @@
 # test-reporter, mikepenz/action-junit-report and EnricoMi/publish-unit-test-result-action. Their counts, names and
 # reasons have to be those of the run's own report.
 #
+#   tests/real/junit.sh setup     fetch the three repositories at the commits below, and what their parsers need, once
 #   tests/real/junit.sh [RUN]     RUN: a run folder; without it: the committed journal of every status
 #
-# Needs the built command, git, node with npm, python3; fetches the three repositories at the commits below.
+# Needs the built command, git, node with npm, python3.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 home=${JUNIT_READERS_HOME:-$HOME/.cache/junit-readers}
@@ -20,15 +21,19 @@ clone() { # OWNER/NAME COMMIT
   git clone -q "https://github.com/$1" "$folder"
   git -C "$folder" checkout -q "$2"
 }
-mkdir -p "$home"
-clone dorny/test-reporter 29672c52a8220c09bd9f79b5b6cf6315f1763996
-clone mikepenz/action-junit-report 305cd1f47a0fbd606dfeacc59048ea5595ea0a96
-clone EnricoMi/publish-unit-test-result-action c9bbcabcaf28c5ce2a9f8b6ee91c62873071b2ce
+setup() {
+  mkdir -p "$home"
+  clone dorny/test-reporter 29672c52a8220c09bd9f79b5b6cf6315f1763996
+  clone mikepenz/action-junit-report 305cd1f47a0fbd606dfeacc59048ea5595ea0a96
+  clone EnricoMi/publish-unit-test-result-action c9bbcabcaf28c5ce2a9f8b6ee91c62873071b2ce
 
-# The parsers' own dependencies, and a bundler for the two that are TypeScript.
-[ -d "$home/node_modules/esbuild" ] || (cd "$home" && npm install --silent --no-fund --no-audit --ignore-scripts=false \
-  esbuild@0.25 xml2js@0.6.2 xml-js@1.6.11 glob@13 @actions/core@3.0.1 >/dev/null)
-[ -x "$home/venv/bin/python" ] || { python3 -m venv "$home/venv" && "$home/venv/bin/pip" -q install junitparser==5.0.0 lxml humanize; }
+  # The parsers' own dependencies, and a bundler for the two that are TypeScript.
+  [ -d "$home/node_modules/esbuild" ] || (cd "$home" && npm install --silent --no-fund --no-audit --ignore-scripts=false \
+    esbuild@0.25 xml2js@0.6.2 xml-js@1.6.11 glob@13 @actions/core@3.0.1 >/dev/null)
+  [ -x "$home/venv/bin/python" ] || { python3 -m venv "$home/venv" && "$home/venv/bin/pip" -q install junitparser==5.0.0 lxml humanize; }
+}
+setup
+if [ "${1:-}" = setup ]; then exit; fi
 
 mkdir "$work/run"
 cp "${1:-tests/fixtures/journals/every_status.jsonl}" "$work/run/journal.jsonl" 2>/dev/null || cp "$1/journal.jsonl" "$work/run/"
