@@ -12,7 +12,7 @@ use crate::report::{
     Exposition,
     prom::{
         families::{Families, Labels},
-        names::{self, Figures, LATENCIES, Latency, RATES, Rate},
+        names::{self, Figures, RATES, Rate, SPREADS, Spread},
     },
 };
 
@@ -127,7 +127,7 @@ impl SummaryCsv {
 }
 
 impl Figures for Row {
-    fn latency(&self, of: &Latency, stat: &str) -> Option<f64> {
+    fn spread(&self, of: &Spread, stat: &str) -> Option<f64> {
         let which = match stat {
             "p75" => "TP75",
             "p90" => "TP90",
@@ -138,20 +138,21 @@ impl Figures for Row {
             "min" => "MIN",
             _ => return None,
         };
-        let value = self.number(&format!("{which}_{}", of.column))?;
-        Some(if of.column.ends_with("(ms)") { value / 1000.0 } else { value })
+        let column = of.column?;
+        let value = self.number(&format!("{which}_{column}"))?;
+        Some(if column.ends_with("(ms)") { value / 1000.0 } else { value })
     }
 
     /// A summary tells how many requests there were and how many of them failed, and nothing of the number of other
     /// samples.
-    fn total(&self, of: &Latency) -> Option<(f64, u64)> {
+    fn total(&self, of: &Spread) -> Option<(f64, u64)> {
         if !of.per_request {
             return None;
         }
         let good = self.number("Num_Prompts")? * (1.0 - self.number("Fail_Rate")?);
         let good = good.round();
         (good >= 1.0).then_some(())?;
-        Some((self.latency(of, "mean")? * good, good as u64))
+        Some((self.spread(of, "mean")? * good, good as u64))
     }
 
     fn rate(&self, of: &Rate) -> Option<f64> {
@@ -167,12 +168,12 @@ impl Row {
 
 /// Every column whose cells are numbers that are used.
 fn is_number(column: &str) -> bool {
-    let of_latency = |latency: &Latency| {
+    let of_spread = |spread: &Spread| {
         column.split_once('_').is_some_and(|(which, rest)| {
-            rest == latency.column && (matches!(which, "AVG" | "MAX" | "MIN") || which.starts_with("TP"))
+            spread.column == Some(rest) && (matches!(which, "AVG" | "MAX" | "MIN") || which.starts_with("TP"))
         })
     };
-    LATENCIES.iter().any(of_latency)
+    SPREADS.iter().any(of_spread)
         || RATES.iter().any(|rate| rate.column == column)
         || LABELS.iter().any(|(name, _, number)| *number && *name == column)
         || column == "Num_Prompts"

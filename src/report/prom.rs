@@ -18,7 +18,7 @@ use st_harness::{
 };
 
 use families::{Families, Labels};
-use names::{Figures, Latency, Rate};
+use names::{Figures, Rate, Spread};
 
 /// Writes `metrics.prom` and `metrics.om`.
 #[derive(Debug, Clone, Default)]
@@ -164,11 +164,11 @@ fn find<'a>(finished: &'a TrialFinished, source: &str, name: &str, stat: &str) -
 }
 
 impl Figures for TrialFinished {
-    fn latency(&self, of: &Latency, stat: &str) -> Option<f64> {
+    fn spread(&self, of: &Spread, stat: &str) -> Option<f64> {
         find(self, of.source, of.measurement, stat)?.value
     }
 
-    fn total(&self, of: &Latency) -> Option<(f64, u64)> {
+    fn total(&self, of: &Spread) -> Option<(f64, u64)> {
         let sum = find(self, of.source, of.measurement, "sum").filter(|sum| sum.n > 0)?;
         Some((sum.value?, sum.n))
     }

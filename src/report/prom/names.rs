@@ -5,89 +5,143 @@
 
 use super::families::{Distribution, Families, Labels};
 
-/// A distribution: seconds per request or per gap.
+/// A figure of many values, of which quantiles, mean and extremes are told: seconds per request or per gap, mostly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Latency {
-    /// The name of the family, without `_seconds`.
+pub(crate) struct Spread {
+    /// The name of the family, without its unit.
     pub(crate) family: &'static str,
+    /// What the name of the family ends in: `seconds`, `ratio`, `requests`.
+    pub(crate) unit: &'static str,
     /// The measurement's name in a journal.
     pub(crate) measurement: &'static str,
     /// Who measured: `client` or `server`.
     pub(crate) source: &'static str,
-    /// The columns of a summary CSV: `TP99_` and this.
-    pub(crate) column: &'static str,
+    /// The columns of a summary CSV, where it has some: `TP99_` and this.
+    pub(crate) column: Option<&'static str>,
     /// One sample a successful request, so that their number is known.
     pub(crate) per_request: bool,
     help: &'static str,
 }
 
-/// All distributions. `tpot` is what the CSV calls so, the gap between adjacent tokens.
-pub(crate) const LATENCIES: [Latency; 8] = [
-    Latency {
-        family: "ttft",
-        measurement: "ttft",
-        source: "client",
-        column: "TTFT(s)",
+/// All of them. `tpot` and `e2e` are what the CSV calls so, whoever tells them: the gap between adjacent tokens, and the
+/// time to the response's end. What the JSON calls so has names of its own.
+pub(crate) const SPREADS: [Spread; 14] = [
+    Spread {
+        column: Some("TTFT(s)"),
         per_request: true,
-        help: "Time to first token, per successful request.",
+        ..client("ttft", "ttft", "Time to first token, per successful request.")
     },
-    Latency {
-        family: "tpot",
-        measurement: "itl",
-        source: "client",
-        column: "TPOT(s)",
-        per_request: false,
-        help: "Gap between adjacent output tokens, pooled over successful requests (TPOT of the summary CSV, itl in JSON).",
+    Spread {
+        column: Some("TPOT(s)"),
+        ..client(
+            "tpot",
+            "itl",
+            "Gap between adjacent output tokens, pooled over successful requests (TPOT of the summary CSV, itl in JSON).",
+        )
     },
-    Latency {
-        family: "tpot_per_request",
-        measurement: "tpot",
-        source: "client",
-        column: "TPOT_SEC(s)",
+    Spread {
+        column: Some("TPOT_SEC(s)"),
         per_request: true,
-        help: "Time per output token after the first, per successful request (TPOT_SEC of the summary CSV, tpot in JSON).",
+        ..client(
+            "tpot_per_request",
+            "tpot",
+            "Time per output token after the first, per successful request (TPOT_SEC of the summary CSV, tpot in JSON).",
+        )
     },
-    Latency {
-        family: "e2e",
-        measurement: "e2e",
-        source: "client",
-        column: "E2E(s)",
+    Spread {
+        column: Some("E2E(s)"),
         per_request: true,
-        help: "Time from start to end, per successful request.",
+        ..client(
+            "e2e",
+            "response_time",
+            "Time from start to the end of the response, per successful request (E2E of the summary CSV, response_time in JSON).",
+        )
     },
-    Latency {
-        family: "time_between_first_and_second_token",
-        measurement: "ttst",
-        source: "client",
-        column: "TIME_BETWEEN_FIRST_AND_SECOND_TOKEN(s)",
-        per_request: false,
-        help: "Time between the first and the second output token, per successful request.",
+    Spread {
+        per_request: true,
+        ..client(
+            "last_token",
+            "e2e",
+            "Time from start to the last output token, per successful request (e2e in JSON; not in the summary CSV).",
+        )
     },
-    Latency {
-        family: "server_ttft",
-        measurement: "ttft",
-        source: "server",
-        column: "SERVER_TTFT(ms)",
-        per_request: false,
-        help: "Time to first token as the server measures it; quantiles are estimated from its histogram.",
+    Spread {
+        column: Some("TIME_BETWEEN_FIRST_AND_SECOND_TOKEN(s)"),
+        ..client(
+            "time_between_first_and_second_token",
+            "ttst",
+            "Time between the first and the second output token, per successful request.",
+        )
     },
-    Latency {
-        family: "server_tpot",
-        measurement: "tpot",
-        source: "server",
-        column: "SERVER_TPOT(ms)",
-        per_request: false,
-        help: "Time per output token as the server measures it; quantiles are estimated from its histogram.",
+    Spread {
+        column: Some("SERVER_TTFT(ms)"),
+        ..server(
+            "server_ttft",
+            "ttft",
+            "Time to first token as the server measures it; quantiles are estimated from its histogram.",
+        )
     },
-    Latency {
-        family: "server_e2e",
-        measurement: "e2e",
-        source: "server",
-        column: "SERVER_E2E(ms)",
-        per_request: false,
-        help: "Time from start to end as the server measures it; quantiles are estimated from its histogram.",
+    Spread {
+        column: Some("SERVER_TPOT(ms)"),
+        ..server(
+            "server_tpot",
+            "tpot",
+            "Time per output token as the server measures it; quantiles are estimated from its histogram.",
+        )
+    },
+    server(
+        "server_itl",
+        "itl",
+        "Gap between adjacent output tokens as the server measures it; quantiles are estimated from its histogram.",
+    ),
+    Spread {
+        column: Some("SERVER_E2E(ms)"),
+        ..server(
+            "server_e2e",
+            "e2e",
+            "Time from start to end as the server measures it; quantiles are estimated from its histogram.",
+        )
+    },
+    Spread {
+        unit: "ratio",
+        column: Some("SPEC_ACCEPT_RATE"),
+        ..server(
+            "server_spec_accept",
+            "spec_accept_rate",
+            "Share of drafted tokens that the server accepted; the mean is that of the whole window, quantiles are of its readings.",
+        )
+    },
+    Spread {
+        unit: "requests",
+        ..server(
+            "server_running",
+            "running",
+            "Requests that the server was working on, read about once a second.",
+        )
+    },
+    Spread {
+        unit: "requests",
+        ..server("server_waiting", "waiting", "Requests that waited in the server, read about once a second.")
+    },
+    Spread {
+        unit: "ratio",
+        ..server(
+            "server_kv_cache_usage",
+            "kv_usage",
+            "Share of the key-value cache in use, read about once a second; of several engines the fullest.",
+        )
     },
 ];
+
+/// Seconds that the client measured.
+const fn client(family: &'static str, measurement: &'static str, help: &'static str) -> Spread {
+    Spread { family, unit: "seconds", measurement, source: "client", column: None, per_request: false, help }
+}
+
+/// Seconds that the server measured.
+const fn server(family: &'static str, measurement: &'static str, help: &'static str) -> Spread {
+    Spread { source: "server", ..client(family, measurement, help) }
+}
 
 /// The figures of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,25 +194,25 @@ const QUANTILES: [(&str, f64); 4] = [("p75", 0.75), ("p90", 0.9), ("p95", 0.95),
 /// One measured row. Times are in seconds; what is missing is nothing.
 pub(crate) trait Figures {
     /// A figure of a distribution: `p75`, `p90`, `p95`, `p99`, `mean`, `max`, `min`.
-    fn latency(&self, of: &Latency, stat: &str) -> Option<f64>;
+    fn spread(&self, of: &Spread, stat: &str) -> Option<f64>;
     /// Sum and number of its samples, where they are known.
-    fn total(&self, of: &Latency) -> Option<(f64, u64)>;
+    fn total(&self, of: &Spread) -> Option<(f64, u64)>;
     /// A figure of one value.
     fn rate(&self, of: &Rate) -> Option<f64>;
 }
 
 /// Adds all that `row` tells, under `labels`.
 pub(crate) fn perf(families: &mut Families, labels: &Labels, row: &impl Figures) {
-    for latency in &LATENCIES {
-        let family = latency.family;
-        let quantiles = QUANTILES.iter().filter_map(|&(stat, q)| Some((q, row.latency(latency, stat)?)));
-        let told = Distribution { quantiles: quantiles.collect(), total: row.total(latency) };
-        families.summary(&format!("{family}_seconds"), latency.help, labels, &told);
+    for spread in &SPREADS {
+        let Spread { family, unit, help, .. } = spread;
+        let quantiles = QUANTILES.iter().filter_map(|&(stat, q)| Some((q, row.spread(spread, stat)?)));
+        let told = Distribution { quantiles: quantiles.collect(), total: row.total(spread) };
+        families.summary(&format!("{family}_{unit}"), help, labels, &told);
         for (stat, suffix, which) in
             [("mean", "avg", "Mean"), ("max", "max", "Largest"), ("min", "min", "Smallest")]
         {
-            let help = format!("{which} of {family}_seconds.");
-            families.gauge(&format!("{family}_{suffix}_seconds"), &help, labels, row.latency(latency, stat));
+            let help = format!("{which} of {family}_{unit}. {help}");
+            families.gauge(&format!("{family}_{suffix}_{unit}"), &help, labels, row.spread(spread, stat));
         }
     }
     for rate in &RATES {
