@@ -10,7 +10,7 @@ use st_harness::{
 };
 
 use super::{
-    wide,
+    baseline, wide,
     words::{Words, badge},
 };
 
@@ -26,7 +26,13 @@ pub(super) fn body(run: &RunRecord) -> Option<Markup> {
                 td { (badge(Status::from(*verdict))) }
                 td {
                     @for reason in reasons { p { (text::visible(&reason.summary)) } }
-                    (self::numbers(numbers))
+                    @match trial_id {
+                        // They stand beside the trial's charts.
+                        Some(id) if numbers["schema"] == baseline::SCHEMA => {
+                            a href={ "#" (baseline::anchor(id.as_str())) } { (Words("its numbers", "判定数字")) }
+                        },
+                        _ => (self::numbers(numbers)),
+                    }
                 }
             }
         }),

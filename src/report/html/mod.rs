@@ -5,8 +5,8 @@
 //! ```text
 //! RunRecord ─┬─ head       verdict, who ran what, counts
 //!            ├─ gates      numbers they were decided on
-//!            ├─ trials     red ones open, then a table that can be filtered
-//!            ├─ perf       charts with their tables ── chart: SVG, lanes: requests in time
+//!            ├─ trials     red ones open with their exchanges, then a table that can be filtered
+//!            ├─ perf       charts with their tables ── chart: SVG, lanes: requests in time, baseline: gates
 //!            ├─ accuracy   scores with intervals
 //!            └─ server     requested and effective, capabilities with evidence, environment
 //! ```
@@ -14,7 +14,9 @@
 //! 单文件 HTML 报告：结论在前，中英双语，可离线阅读与打印。
 
 mod accuracy;
+mod baseline;
 mod chart;
+mod exchange;
 mod gates;
 mod head;
 mod lanes;
@@ -74,7 +76,7 @@ fn text(run: &RunRecord, files: &Files) -> String {
 fn page(run: &RunRecord, files: &Files) -> Markup {
     let sections = [
         Section { id: "gates", title: Words("Gates", "门禁"), body: gates::body(run) },
-        Section { id: "red", title: Words("Needs a look", "需要关注"), body: trials::red(run) },
+        Section { id: "red", title: Words("Needs a look", "需要关注"), body: trials::red(run, files) },
         Section { id: "perf", title: Words("Performance", "性能"), body: perf::body(run, files) },
         Section { id: "accuracy", title: Words("Accuracy", "精度"), body: accuracy::body(run) },
         Section { id: "trials", title: Words("All trials", "全部用例"), body: trials::table(run) },

@@ -124,6 +124,96 @@ fn a_gate_shows_the_numbers_it_was_decided_on() {
 }
 
 #[test]
+fn a_trials_gate_is_told_beside_its_charts() {
+    let mut run = run();
+    let perf = run.trials.iter().find(|one| one.planned.kind == "perf" && !one.measurements().is_empty());
+    let id = perf.expect("a measured trial").id().clone();
+    run.gates = vec![Event::GateDecided {
+        gate: "baseline".to_owned(),
+        trial_id: Some(id.clone()),
+        verdict: Verdict::Failed,
+        reasons: vec![Reason::new("regression", "ttft p99 is worse")],
+        numbers: serde_json::json!({
+            "schema": "baseline/1", "policy": "seed000", "enforced": true,
+            "baseline": {"run_id": "0192", "started_at": "2026-11-24T00:00:00Z", "commit": null},
+            "rows": [
+                {"figure": "ttft_p99", "unit": "s", "before": 0.2, "now": 0.23, "change": 0.15, "limit": 0.1,
+                 "interval": null, "n": [400, 16], "finding": "regression", "doubt": "16 samples where 299 are needed"},
+                {"figure": "failure_ratio", "unit": "ratio", "before": null, "now": 0.0, "change": null, "limit": 0.05,
+                 "interval": null, "n": [0, 16], "finding": "pass", "doubt": null},
+            ],
+        }),
+    }];
+    let page = text(&run);
+    for told in [
+        "<td class=\"number\">0.200 s</td>",
+        "+15.0 %",
+        "<td class=\"number\">10 %</td>",
+        "16 samples where 299",
+    ] {
+        assert!(page.contains(told), "{told} is not told");
+    }
+    let (link, table) =
+        (format!("href=\"#{}\"", baseline::anchor(id.as_str())), page.find("class=\"held\"").unwrap());
+    assert!(page.contains(&link));
+    assert!(page.find("<figure>").unwrap() < table && table < page.find("id=\"trials\"").unwrap());
+}
+
+/// A red trial whose exchange is `saved`, and the page that tells of it.
+fn page_of_exchange(saved: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+    std::fs::write(folder.join("main.json"), saved).unwrap();
+    let mut run = run();
+    let id = run.trials[0].id().as_str().to_owned();
+    let red = finished(&mut run, &id);
+    red.verdict = Verdict::Failed;
+    red.reasons = vec![Reason::new("status", "expected 200")];
+    red.artifacts = vec![st_harness::verdict::Artifact {
+        role: "exchange".to_owned(),
+        path: "main.json".into(),
+        sha256: st_harness::folder::sha256(saved.as_bytes()),
+        media: "application/json".to_owned(),
+    }];
+    super::text(&run, &Files::below([folder]))
+}
+
+#[test]
+fn a_red_trials_exchange_stands_in_the_page_whole_and_hostile_text_stays_text() {
+    let saved = serde_json::json!({
+        "leg": "main",
+        "request": {"method": "POST", "path": "/chat/completions", "headers": [["content-type", "application/json"]],
+            "body": "{\"messages\":[{\"content\":\"hi\"}]}"},
+        "attempts": [
+            {"ended_s": 0.5, "status": 503, "headers": [], "chunks": [{"t_s": 0.5, "text": HOSTILE}], "fault": null},
+            {"ended_s": 1.5, "status": 200, "headers": [["x-request-id", "r1"]], "fault": "the server closed the connection",
+             "chunks": [{"t_s": 1.0, "text": "data: {\"a\":1}\n\n"}, {"t_s": 1.25, "text": "data: [DONE]\n\n"}]},
+        ],
+    });
+    let page = page_of_exchange(&saved.to_string());
+    for told in [
+        "POST /chat/completions\ncontent-type: application/json\n",
+        "  &quot;messages&quot;: [",
+        "503, 0.500 s",
+        "200\nx-request-id: r1\n",
+        "[1.000 s] data: {&quot;a&quot;:1}\n[1.250 s] data: [DONE]",
+        "✗ the server closed the connection",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
+    assert_eq!(page.matches("<script>").count(), 1, "only our own");
+    assert!(!page.contains("<img") && !page.contains('\u{1b}'));
+}
+
+#[test]
+fn a_long_exchange_is_cut_and_what_is_no_exchange_is_passed_over() {
+    let long = serde_json::json!({"leg": "main", "request": {"method": "POST", "path": "/x", "headers": [], "body": "x".repeat(1 << 20)}});
+    let page = page_of_exchange(&long.to_string());
+    assert!(page.len() < text(&run()).len() + 40 * 1024 && page.contains("Request and response"));
+    assert!(!page_of_exchange("no JSON").contains("Request and response"));
+}
+
+#[test]
 fn measured_figures_are_drawn_and_told() {
     let page = text(&run());
     assert!(page.contains("<th scope=\"row\"><code>perf::"));

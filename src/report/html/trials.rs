@@ -6,10 +6,13 @@
 use maud::{Markup, html};
 use st_harness::{
     journal::{RunRecord, Status, TrialRecord},
-    report::text,
+    report::{Files, text},
 };
 
-use super::words::{Words, badge, status};
+use super::{
+    exchange::Exchanges,
+    words::{Words, badge, status},
+};
 
 /// So many red trials are shown whole; the others are in the table, with their first line.
 const WHOLE: usize = 200;
@@ -19,7 +22,8 @@ const LONGEST_DETAIL: usize = 32 * 1024;
 const OPEN: usize = 5;
 
 /// What somebody has to look at, worst first.
-pub(super) fn red(run: &RunRecord) -> Option<Markup> {
+pub(super) fn red(run: &RunRecord, files: &Files) -> Option<Markup> {
+    let mut exchanges = Exchanges::in_files(files);
     let red: Vec<&TrialRecord> = Status::WORST_FIRST
         .into_iter()
         .filter(|status| status.is_red())
@@ -27,7 +31,7 @@ pub(super) fn red(run: &RunRecord) -> Option<Markup> {
         .collect();
     (!red.is_empty()).then(|| {
         html! {
-            @for (at, trial) in red.iter().take(WHOLE).enumerate() { (failure(trial, at < OPEN)) }
+            @for (at, trial) in red.iter().take(WHOLE).enumerate() { (failure(trial, at < OPEN, &mut exchanges)) }
             @if red.len() > WHOLE {
                 p { (red.len() - WHOLE) " " (Words("more red trials stand in the table below.", "个失败用例见下表。")) }
             }
@@ -35,7 +39,7 @@ pub(super) fn red(run: &RunRecord) -> Option<Markup> {
     })
 }
 
-fn failure(trial: &TrialRecord, open: bool) -> Markup {
+fn failure(trial: &TrialRecord, open: bool, exchanges: &mut Exchanges<'_>) -> Markup {
     html! {
         details.failure open[open] {
             summary { (badge(trial.status())) " " code { (trial.id()) } }
@@ -43,13 +47,14 @@ fn failure(trial: &TrialRecord, open: bool) -> Markup {
             p.headline { (text::headline(trial)) }
             @if let Some(place) = trial.place() { p { code { (text::place(place)) } } }
             pre tabindex="0" { (text::cut(&text::visible(&text::reasons(trial)), LONGEST_DETAIL)) }
-            (files(trial))
+            (exchanges.of(trial))
+            (left(trial))
         }
     }
 }
 
 /// What it left, beside the report.
-fn files(trial: &TrialRecord) -> Markup {
+fn left(trial: &TrialRecord) -> Markup {
     let artifacts = trial.finished().map(|finished| finished.artifacts.as_slice()).unwrap_or_default();
     html! {
         @if !artifacts.is_empty() {
