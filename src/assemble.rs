@@ -200,11 +200,7 @@ fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
     let parent_run = environment.get(PARENT_RUN).map(str::to_owned);
     let (folder, latest_in) = folder(settings, &run_id, parent_run.as_deref(), door);
     Plan {
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            optimised: !cfg!(debug_assertions),
-        },
+        tool: tool(),
         run_id,
         parent_run,
         scenario: settings.scenario.name.clone(),
@@ -229,6 +225,17 @@ fn plan(settings: &Settings, environment: &Environment, door: Door) -> Plan {
         host,
         redactor: Arc::new(redactor(settings)),
         argv: std::env::args().collect(),
+        variables: environment.told(),
+        terms: settings.perf_gate.terms(),
+    }
+}
+
+/// This tool, for the record.
+pub(crate) fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        optimised: !cfg!(debug_assertions),
     }
 }
 

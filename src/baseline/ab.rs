@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     exact::{Test, median},
     figure::Bad,
+    show::percent,
 };
 
 /// How a comparison is laid out, and what it calls a difference.
@@ -42,6 +43,26 @@ pub enum Side {
     A,
     /// What is compared.
     B,
+}
+
+impl Side {
+    /// `a` or `b`, as it stands in names.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+}
+
+impl Verdict {
+    /// The figures that are worse, in one line: `ttft p50 +10.0 %`.
+    pub fn line(&self) -> String {
+        let worse = self.rows.iter().filter(|row| row.finding == Finding::Regression);
+        let told =
+            worse.map(|row| format!("{} {}", row.figure.name(), row.change.map(percent).unwrap_or_default()));
+        told.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A figure of a block that is compared.
@@ -110,6 +131,25 @@ pub struct Verdict {
     pub finding: Finding,
     /// Figure by figure.
     pub rows: Vec<Row>,
+}
+
+/// How sure a self-test is before it calls its own rate of false alarms too high.
+pub const CONFIDENCE: f64 = 0.99;
+
+/// The most false alarms of `times` comparisons that a rate of `alpha` explains: with [`CONFIDENCE`] there are no more,
+/// by the binomial distribution.
+pub fn most_alarms(times: u32, alpha: f64) -> u32 {
+    let odds = alpha / (1.0 - alpha);
+    let mut likely = (1.0 - alpha).powf(f64::from(times));
+    let mut up_to = likely;
+    for alarms in 0..times {
+        if up_to >= CONFIDENCE {
+            return alarms;
+        }
+        likely *= f64::from(times - alarms) / f64::from(alarms + 1) * odds;
+        up_to += likely;
+    }
+    times
 }
 
 /// What is found, worst first.
@@ -313,6 +353,16 @@ mod tests {
     #[test]
     fn holm_corrects_by_how_many_are_left() {
         assert_eq!(holm(&[0.01, 0.04, 0.03]), [0.03, 0.06, 0.06]);
+    }
+
+    #[test]
+    fn how_many_false_alarms_a_rate_explains() {
+        // scipy.stats.binom.ppf(0.99, n, p)
+        for (times, alpha, most) in
+            [(40, 0.05, 6), (20, 0.05, 4), (1, 0.05, 1), (100, 0.01, 4), (1000, 0.05, 67)]
+        {
+            assert_eq!(most_alarms(times, alpha), most, "{times} × {alpha}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     differ::differences,
     evidence::RunFacts,
     show::{percent, value},
+    terms::Terms,
 };
 use crate::config::PerfGate;
 
@@ -24,6 +25,8 @@ pub struct Comparison {
     pub finding: Finding,
     /// The two runs.
     pub runs: [RunName; 2],
+    /// By what they are compared.
+    pub terms: Terms,
     /// In what their circumstances differ.
     pub differs: Vec<Difference>,
     /// Performance trials of the same workload.
@@ -89,8 +92,8 @@ pub struct Run {
 
 impl Comparison {
     /// Holds `now` against `before`.
-    pub fn of(gate: &PerfGate, before: &Run, now: &Run) -> Self {
-        let perf: Vec<Pair> = now.evidence.iter().filter_map(|one| pair(gate, before, one)).collect();
+    pub fn of(terms: Terms, before: &Run, now: &Run) -> Self {
+        let perf: Vec<Pair> = now.evidence.iter().filter_map(|one| pair(&terms.gate, before, one)).collect();
         let ours = by_id(&before.record);
         let theirs = by_id(&now.record);
         let alone = |one: &BTreeMap<&str, &TrialRecord>, other: &BTreeMap<&str, &TrialRecord>| {
@@ -99,6 +102,7 @@ impl Comparison {
         Self {
             finding: perf.iter().map(|pair| pair.finding).min().unwrap_or(Finding::NoBaseline),
             runs: [name(&before.record), name(&now.record)],
+            terms,
             differs: differences(&RunFacts::of(&before.record), &RunFacts::of(&now.record)),
             perf,
             accuracy: scores(&ours, &now.record),
@@ -122,6 +126,7 @@ impl Comparison {
                 run.status.word()
             );
         }
+        let _ = writeln!(text, "by {}", self.terms.text());
         for difference in &self.differs {
             let _ = writeln!(text, "   differs: {}", difference.text());
         }

@@ -23,6 +23,7 @@ mod interval;
 pub mod runs;
 mod score;
 mod show;
+pub mod terms;
 
 pub use decide::{Decision, Finding, Row, decide};
 pub use differ::Difference;

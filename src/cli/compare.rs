@@ -8,13 +8,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 use st_harness::{exit::Exit, journal::RunRecord};
 
-use super::{fail, live};
+use super::{fail, live, terms::TermsArgs};
 use crate::{
     baseline::{
         Evidence, Finding,
         compare::{Comparison, Run},
     },
-    config::{PerfGate, Policy},
+    config::Policy,
 };
 
 /// What `compare` is told.
@@ -23,12 +23,8 @@ pub(super) struct CompareArgs {
     /// Two runs: their folders, or their journals. With --live: A=URL B=URL, or a scenario's name instead of a URL
     #[arg(required = true, num_args = 1..=2, value_name = "RUN")]
     sides: Vec<String>,
-    /// What decides: seed000 or interval
-    #[arg(long, value_name = "POLICY", default_value = "seed000", conflicts_with = "live")]
-    gate_policy: String,
-    /// Compare only what was measured in the same circumstances
-    #[arg(long, conflicts_with = "live")]
-    strict_environment: bool,
+    #[command(flatten)]
+    terms: TermsArgs,
     /// JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -38,20 +34,17 @@ pub(super) struct CompareArgs {
 
 pub(super) fn compare(args: &CompareArgs) -> Exit {
     if args.live.is_meant() {
+        if args.terms.any() {
+            let message = "error: policies and limits are for two runs that are over; --live has --min-effect and --alpha";
+            return fail(Exit::Usage, message);
+        }
         return live::live(&args.live, &args.sides, args.json);
     }
     let [before, now] = args.sides.as_slice() else {
         return fail(Exit::Usage, "error: expected two runs to compare, found one");
     };
-    let policy = match Policy::parse(&args.gate_policy) {
-        Ok(policy) => policy,
-        Err(said) => return fail(Exit::Usage, format!("error: --gate-policy: {said}")),
-    };
-    let gate = PerfGate { policy, strict_environment: args.strict_environment, ..PerfGate::default() };
-    let read = |path: &String| read(Utf8Path::new(path), policy);
-    match read(before).and_then(|before| Ok((before, read(now)?))) {
-        Ok((before, now)) => {
-            let comparison = Comparison::of(&gate, &before, &now);
+    match compared(args, before, now) {
+        Ok(comparison) => {
             let text = if args.json { format!("{:#}\n", json!(comparison)) } else { comparison.text() };
             // A reader that went away is no error.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -59,6 +52,14 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
         }
         Err(message) => fail(Exit::Usage, format!("error: {message}")),
     }
+}
+
+/// By what the second of the two recorded, since it is the one that is judged.
+fn compared(args: &CompareArgs, before: &str, now: &str) -> Result<Comparison, String> {
+    let (before, now) = (Read::run(before)?, Read::run(now)?);
+    let terms = args.terms.of(&now.record, "B")?;
+    let policy = terms.gate.policy;
+    Ok(Comparison::of(terms, &before.with_evidence(policy), &now.with_evidence(policy)))
 }
 
 fn exit(finding: Finding) -> Exit {
@@ -70,17 +71,30 @@ fn exit(finding: Finding) -> Exit {
     }
 }
 
-fn read(path: &Utf8Path, policy: Policy) -> Result<Run, String> {
-    let (record, folder): (_, Utf8PathBuf) = match path.is_file() {
-        true => (RunRecord::read(path), path.parent().unwrap_or(Utf8Path::new("")).to_owned()),
-        false => (RunRecord::read_folder(path), path.to_owned()),
-    };
-    let record = record.map_err(|error| error.to_string())?;
-    let trials = record.trials.iter().filter(|trial| trial.planned.kind == "perf");
-    let measured = trials.filter_map(|trial| trial.finished()).filter_map(|trial| {
-        let evidence = Evidence::of(&record, trial)?;
-        Some(if policy == Policy::Interval { evidence.with_samples(trial, &folder) } else { evidence })
-    });
-    let evidence = measured.collect();
-    Ok(Run { record, evidence })
+/// A run's record, and where its files lie.
+struct Read {
+    record: RunRecord,
+    folder: Utf8PathBuf,
+}
+
+impl Read {
+    fn run(path: &str) -> Result<Self, String> {
+        let path = Utf8Path::new(path);
+        let (record, folder) = match path.is_file() {
+            true => (RunRecord::read(path), path.parent().unwrap_or(Utf8Path::new("")).to_owned()),
+            false => (RunRecord::read_folder(path), path.to_owned()),
+        };
+        Ok(Self { record: record.map_err(|error| error.to_string())?, folder })
+    }
+
+    fn with_evidence(self, policy: Policy) -> Run {
+        let Self { record, folder } = self;
+        let trials = record.trials.iter().filter(|trial| trial.planned.kind == "perf");
+        let measured = trials.filter_map(|trial| trial.finished()).filter_map(|trial| {
+            let evidence = Evidence::of(&record, trial)?;
+            Some(if policy == Policy::Interval { evidence.with_samples(trial, &folder) } else { evidence })
+        });
+        let evidence = measured.collect();
+        Run { record, evidence }
+    }
 }

@@ -10,9 +10,9 @@ use st_harness::{diag::Problems, exit::Exit};
 
 use super::fail;
 use crate::{
-    baseline::ab::{Design, FEWEST, Finding, MOST},
+    baseline::ab::{Design, FEWEST, MOST},
     config::Environment,
-    duel::{Duel, Told, Wish},
+    duel::{Duel, Wish, exit_of},
 };
 
 /// What `compare --live` is told.
@@ -117,33 +117,18 @@ pub(super) fn live(args: &LiveArgs, sides: &[String], as_json: bool) -> Exit {
         None => duel.fight(&design),
         Some(times) => duel.self_test(&design, times),
     };
+    let exit = exit_of(&told);
     match told {
         Ok(told) => {
             let text = if as_json { format!("{:#}\n", json!(told)) } else { told.text() };
             // A reader that went away is no error.
             let _ = std::io::stdout().write_all(duel.masked(text).as_bytes());
-            exit(&told)
         }
-        Err(reason) if reason.kind == "interrupted" => fail(Exit::Interrupted, reason.summary),
+        Err(reason) if exit == Exit::Interrupted => return fail(exit, reason.summary),
         Err(reason) => {
-            fail(Exit::Errored, format!("error: {}\n{}", reason.summary, reason.detail).trim_end())
+            let message = format!("error: {}\n{}", reason.summary, reason.detail);
+            return fail(exit, duel.masked(message.trim_end().to_owned()));
         }
     }
-}
-
-fn exit(told: &Told) -> Exit {
-    match told {
-        Told::Duel { verdict, .. } => match verdict.finding {
-            Finding::Regression => Exit::Failed,
-            Finding::Inconclusive => Exit::Inconclusive,
-            Finding::Improvement | Finding::Same => Exit::Ok,
-        },
-        Told::SelfTest { times, alarms, stated, .. } => {
-            if f64::from(*alarms) <= stated * f64::from(*times) {
-                Exit::Ok
-            } else {
-                Exit::Failed
-            }
-        }
-    }
+    exit
 }

@@ -19,6 +19,7 @@ mod run_matrix;
 mod shell;
 mod signals;
 mod sim;
+mod terms;
 mod up;
 
 use std::process::ExitCode;

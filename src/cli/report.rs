@@ -12,16 +12,11 @@ use st_harness::{
     gate::decide_again,
     journal::{RunRecord, Status},
     redact::Redactor,
-    report::{self, Document, Files, Report},
+    report::Files,
 };
 
-use super::fail;
-use crate::{
-    baseline::Baseline,
-    config::{PerfGate, Policy},
-    outcome::outcome,
-    report::domain,
-};
+use super::{fail, terms::TermsArgs};
+use crate::{baseline::Baseline, outcome::outcome, report};
 
 /// What `report` is told.
 #[derive(Debug, clap::Args)]
@@ -35,9 +30,8 @@ pub(super) struct ReportArgs {
     /// Hold performance against these earlier runs anew
     #[arg(long, value_name = "PATH")]
     baseline: Option<Utf8PathBuf>,
-    /// Decide it by this policy: seed000 or interval
-    #[arg(long, value_name = "POLICY", requires = "baseline")]
-    gate_policy: Option<String>,
+    #[command(flatten)]
+    terms: TermsArgs,
     /// Print what came of it as one JSON document
     #[arg(long)]
     json: bool,
@@ -111,15 +105,20 @@ fn read(runs: &[Utf8PathBuf]) -> Result<RunRecord, (Exit, String)> {
 
 /// The record as the gate decides it now, where one is named: the same function that decided it then.
 fn decided(args: &ReportArgs, mut record: RunRecord, folder: &Utf8Path) -> Result<RunRecord, (Exit, String)> {
-    let Some(baseline) = &args.baseline else { return Ok(record) };
-    let policy = args.gate_policy.as_deref().map_or(Ok(Policy::default()), Policy::parse);
-    let policy = policy.map_err(|said| (Exit::Usage, format!("error: --gate-policy: {said}")))?;
+    let Some(baseline) = &args.baseline else {
+        return match args.terms.any() {
+            true => Err((Exit::Usage, "error: policies and limits need --baseline PATH".to_owned())),
+            false => Ok(record),
+        };
+    };
+    let terms = args.terms.of(&record, "the run");
+    let terms = terms.map_err(|said| (Exit::Usage, format!("error: {said}")))?;
     if !baseline.exists() {
         return Err((Exit::Usage, format!("error: --baseline: there is no file or folder `{baseline}`")));
     }
     let enforced = record.started.run_type != "daily";
-    let gate = PerfGate { policy, ..PerfGate::default() };
-    let gate = Baseline::open(gate, baseline, &record.started.scenario, enforced)
+    eprintln!("held against {baseline} by {}", terms.text());
+    let gate = Baseline::open(terms.gate, baseline, &record.started.scenario, enforced)
         .map_err(|problems| (Exit::Usage, Problems::from(problems).to_string()))?;
     decide_again(&mut record, &gate, folder);
     Ok(record)
@@ -128,19 +127,7 @@ fn decided(args: &ReportArgs, mut record: RunRecord, folder: &Utf8Path) -> Resul
 fn write(args: &ReportArgs, record: &RunRecord, runs: &[Utf8PathBuf], out: &Utf8Path) -> Result<(), String> {
     // What a journal holds has passed the redactor of its run.
     let folder = RunFolder::open(out, Arc::new(Redactor::new())).map_err(|error| error.to_string())?;
-    let mut reports: Vec<Box<dyn Report>> = report::standard(out);
-    reports.extend(domain(&args.metric_prefix));
-    let files = Files::below(runs);
-    let mut broken = Vec::new();
-    for report in reports {
-        // One that cannot be made, for want of a file, keeps no other from being made.
-        let written = report.render(record, &files).and_then(|documents| {
-            let write = |document: &Document| folder.write(&document.path, &document.text);
-            documents.iter().try_for_each(write).map_err(|error| error.to_string())
-        });
-        broken.extend(written.err().map(|error| format!("the {} report: {error}", report.name())));
-    }
-    if broken.is_empty() { Ok(()) } else { Err(broken.join("\nerror: ")) }
+    report::write(&folder, record, &Files::below(runs), &args.metric_prefix)
 }
 
 /// `12 trials: 10 passed, 1 failed, 1 interrupted`.

@@ -28,6 +28,7 @@ use crate::{
     config::{Environment, Files, Flags, OnFailure, RunType, Settings},
     matrix::{Line, Matrix},
     outcome::outcome,
+    report::commands::{self, Commands},
 };
 
 /// How long a scenario may take to write its reports and take down its server once it was told to stop.
@@ -221,6 +222,8 @@ impl<'a> Walk<'a> {
     fn keep(&self, folder: &RunFolder) -> Result<(), String> {
         let write = |path: &str, text: &str| folder.write(path, text).map_err(|error| error.to_string());
         write("matrix.json", &format!("{:#}\n", json!(self.matrix)))?;
+        let argv: Vec<String> = std::env::args().collect();
+        write(Commands::FILE, &commands::text(&self.matrix.run_id, &self.environment.told(), &argv))?;
         write("matrix.md", &self.matrix.markdown())
     }
 

@@ -76,7 +76,7 @@ fn url(route: &Route) -> String {
 }
 
 /// `text` for a POSIX shell; single quotes only where they are needed.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,=+@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

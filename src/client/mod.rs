@@ -23,6 +23,7 @@ mod wire_tests;
 use std::sync::Arc;
 
 pub use address::ClientError;
+pub(crate) use curl::quoted;
 pub use curl::{curl_line, curl_line_from};
 pub use exchange::{Attempt, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
 pub use limits::Limits;

@@ -148,6 +148,22 @@ impl Environment {
         said
     }
 
+    /// The variables that have a say, for the record: a command line alone does not repeat a run. What may hold a secret
+    /// stands there without its value.
+    pub fn told(&self) -> BTreeMap<String, String> {
+        // Those by which one process tells another what it belongs to would mislead whoever repeats a run.
+        let between_processes =
+            ["VLLM_CIBENCH_PARENT_RUN", "VLLM_CIBENCH_RUN_ID", "VLLM_CIBENCH_TEST_KUBECONFIG"];
+        let known = VARIABLES.iter().map(|(name, _)| *name).filter(|name| !between_processes.contains(name));
+        let ours = known.filter_map(|name| self.variables.get_key_value(name));
+        let told = ours.map(|(name, value)| match name.as_str() {
+            "VLLM_CIBENCH_API_KEY" => (name.clone(), "***".to_owned()),
+            _ => (name.clone(), value.clone()),
+        });
+        let gateway = self.pushgateway_url().map(|_| ("PROM_PUSHGATEWAY_URL".to_owned(), "***".to_owned()));
+        told.chain(gateway).collect()
+    }
+
     fn owned(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }

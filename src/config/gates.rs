@@ -6,6 +6,7 @@
 use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::check::Check;
 
@@ -56,7 +57,7 @@ pub enum Policy {
 }
 
 /// What follows where the data do not decide.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Inconclusive {
     /// The trial is inconclusive.
@@ -66,12 +67,13 @@ pub enum Inconclusive {
     Fail,
 }
 
-/// How performance is held against the latest daily run.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// How performance is held against the latest daily run. A run records it, all but where its baseline lay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PerfGate {
     /// What decides.
     pub policy: Policy,
     /// Earlier runs: a folder of runs, the folder of one run, or its journal; nothing: where runs lie.
+    #[serde(skip)]
     pub baseline: Option<Utf8PathBuf>,
     /// From where on a figure is worse than it may be.
     pub limits: Limits,
@@ -82,7 +84,7 @@ pub struct PerfGate {
 }
 
 /// From where on a figure is worse than it may be, as shares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Rise of the 99th percentile of the time to first token.
     pub ttft_p99: f64,
@@ -123,25 +125,47 @@ impl Policy {
     }
 }
 
+impl PerfGate {
+    /// As a run records it.
+    pub fn terms(&self) -> Value {
+        json!(self)
+    }
+
+    /// What a run recorded; nothing where it recorded nothing, or nothing that is understood here.
+    pub fn recorded(terms: &Value) -> Option<Self> {
+        Self::deserialize(terms).ok()
+    }
+}
+
+impl RawLimits {
+    /// The first that is no share: its name, what it is, and the most that it may be.
+    pub fn beyond_all_sense(&self) -> Option<(&'static str, f64, f64)> {
+        self.senseless().next()
+    }
+
+    fn senseless(&self) -> impl Iterator<Item = (&'static str, f64, f64)> {
+        let all = [
+            ("ttft_p99", self.ttft_p99, 10.0),
+            ("e2e_p99", self.e2e_p99, 10.0),
+            ("requests_per_second", self.requests_per_second, 0.99),
+            ("failure_ratio", self.failure_ratio, 1.0),
+        ];
+        let said = all.into_iter().filter_map(|(name, said, most)| Some((name, said?, most)));
+        said.filter(|(_, said, most)| !(0.0..=*most).contains(said))
+    }
+}
+
 impl RawPerfGate {
     /// Notes what cannot be meant. `pointer` leads to this in its file.
     pub(super) fn check(&self, check: &mut Check<'_>, pointer: &str) {
-        let limits = &self.limits;
-        for (name, said, most) in [
-            ("ttft_p99", limits.ttft_p99, 10.0),
-            ("e2e_p99", limits.e2e_p99, 10.0),
-            ("requests_per_second", limits.requests_per_second, 0.99),
-            ("failure_ratio", limits.failure_ratio, 1.0),
-        ] {
-            if let Some(said) = said.filter(|said| !(0.0..=most).contains(said)) {
-                let message = format!("expected a share from 0 to {most}, found {said}");
-                check.at(&format!("{pointer}/limits/{name}"), message);
-            }
+        for (name, said, most) in self.limits.senseless() {
+            let message = format!("expected a share from 0 to {most}, found {said}");
+            check.at(&format!("{pointer}/limits/{name}"), message);
         }
     }
 
     /// What holds, where `otherwise` holds for whatever is not said here.
-    pub(super) fn over(&self, otherwise: &PerfGate) -> PerfGate {
+    pub fn over(&self, otherwise: &PerfGate) -> PerfGate {
         let (said, usual) = (&self.limits, &otherwise.limits);
         PerfGate {
             limits: Limits {

@@ -43,7 +43,9 @@ fn one_server_against_itself_is_called_different_no_more_often_than_stated() {
     assert_eq!(told["findings"].as_array().expect("findings").len(), 40);
     // At the stated 5 % more than six of 40 come once in 500 runs of this test; a test of the rate itself is a unit
     // test of `ab`.
+    assert_eq!((&told["at_most"], &told["confidence"]), (&6.into(), &0.99.into()));
     assert!(told["alarms"].as_u64().expect("a count") <= 6, "{told:#}");
+    assert_eq!(ran.code, Some(0));
 }
 
 #[test]
@@ -59,6 +61,7 @@ fn a_server_that_is_slower_by_a_tenth_is_found() {
     eprintln!("A/B with 10 % seeded: ttft p50 {:+.1} %, p {}", change * 100.0, ttft["p_holm"]);
     assert!((0.05..0.16).contains(&change), "{ttft:#}");
     assert_eq!(told["blocks"].as_array().expect("blocks").len(), 20);
+    a_comparison_leaves_a_run_like_any_other(&root, told["folder"].as_str().expect("a folder"));
 
     let back = root.run(&[
         "compare",
@@ -68,6 +71,26 @@ fn a_server_that_is_slower_by_a_tenth_is_found() {
     ]);
     assert_eq!(back.code, Some(0), "{}", back.out);
     assert!(back.out.contains("improvement"), "{}", back.out);
+}
+
+/// Twenty blocks are twenty trials, the verdict is a gate, and `report` makes all of it again from the journal alone.
+fn a_comparison_leaves_a_run_like_any_other(root: &CrateRoot, folder: &str) {
+    let path = root.path().join(folder);
+    let read = |name: &str| {
+        std::fs::read_to_string(path.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let (page, junit, commands) = (read("report.html"), read("junit.xml"), read("commands.txt"));
+    assert_eq!(junit.matches("<testcase").count(), 21, "{junit}");
+    assert!(junit.contains("is worse than") && junit.contains("ttft p50 +"), "{junit}");
+    assert!(commands.contains("compare --live A=http"), "{commands}");
+    assert!(page.contains("gate::compare"));
+    for name in ["report.html", "junit.xml", "commands.txt"] {
+        std::fs::remove_file(path.join(name)).expect("it was there");
+    }
+    let ran = root.run(&["report", folder]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("21 trials: 20 passed, 1 failed"), "{}", ran.err);
+    assert_eq!((read("report.html"), read("junit.xml"), read("commands.txt")), (page, junit, commands));
 }
 
 #[test]

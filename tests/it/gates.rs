@@ -28,6 +28,8 @@ struct Fixed {
     cpus: u64,
     optimised: bool,
     workload: &'static str,
+    /// What it says that it is held to; null as older runs do.
+    terms: Value,
 }
 
 const BASE: Fixed = Fixed {
@@ -39,6 +41,7 @@ const BASE: Fixed = Fixed {
     cpus: 2,
     optimised: true,
     workload: "w",
+    terms: Value::Null,
 };
 const NOW: Fixed = Fixed { run_type: "pr", ..BASE };
 
@@ -72,6 +75,8 @@ impl Fixed {
             git: None,
             tool: Tool { name: "vllm-cibench".into(), version: "0.1.0".into(), optimised: self.optimised },
             argv: Vec::new(),
+            variables: Default::default(),
+            terms: self.terms.clone(),
             environment: Environment {
                 observed: [("cpus".to_owned(), json!(self.cpus))].into(),
                 hash: self.cpus.to_string(),
@@ -245,6 +250,79 @@ fn the_same_function_decides_in_compare() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let json: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!((&json["finding"], &json["perf"][0]["finding"]), (&json!("pass"), &json!("pass")));
+}
+
+/// What a run records that is held to 20 % more time to first token.
+fn lenient() -> Value {
+    json!({
+        "policy": "seed000",
+        "limits": {"ttft_p99": 0.2, "e2e_p99": 0.2, "requests_per_second": 0.05, "failure_ratio": 0.05},
+        "inconclusive": "warn",
+        "strict_environment": false,
+    })
+}
+
+#[test]
+fn a_run_is_held_to_what_it_recorded_unless_something_else_is_given() {
+    let root = CrateRoot::new();
+    let runs = Utf8PathBuf::from_path_buf(root.path()).expect("UTF-8");
+    let before = BASE.write(&runs, "0001");
+    let slower = Fixed { ttft: 0.23, ..NOW };
+    let now = Fixed { terms: lenient(), ..slower }.write(&runs, "0002");
+    let compare = |extra: &[&str]| root.run(&[&["compare", before.as_str(), now.as_str()], extra].concat());
+
+    let recorded = compare(&[]);
+    assert_eq!(recorded.code, Some(0), "{}", recorded.out);
+    assert!(recorded.out.contains("by seed000: policy and limits as B recorded them\n"), "{}", recorded.out);
+    assert!(recorded.out.contains("+20 %"), "{}", recorded.out);
+    let given = compare(&["--max-ttft-p99", "0.1", "--max-e2e-p99", "0.1", "--json"]);
+    let json: Value = serde_json::from_str(&given.out).expect("JSON");
+    assert_eq!((given.code, &json["terms"]["limits"]["ttft_p99"]), (Some(1), &json!(0.1)));
+    assert_eq!(json["terms"]["from"], "policy and limits as B recorded them; given: ttft p99, e2e p99");
+    let senseless = compare(&["--max-rps-fall", "1.5"]);
+    assert_eq!(senseless.code, Some(2));
+    assert!(
+        senseless.err.contains("--max-rps-fall: expected a share from 0 to 0.99, found 1.5"),
+        "{}",
+        senseless.err
+    );
+
+    let report = |extra: &[&str]| {
+        let args = ["report", now.as_str(), "--baseline", before.as_str(), "--json"];
+        let ran = root.run(&[&args[..], extra].concat());
+        let json: Value = serde_json::from_str(&ran.out).expect("JSON");
+        (json["perf"][0]["status"].as_str().expect("a status").to_owned(), ran.err)
+    };
+    let (status, said) = report(&[]);
+    assert_eq!(status, "passed", "{said}");
+    assert!(said.contains("by seed000: policy and limits as the run recorded them"), "{said}");
+    assert_eq!(report(&["--max-ttft-p99", "0.05"]).0, "failed");
+}
+
+#[test]
+fn a_run_that_recorded_nothing_is_held_to_the_usual_and_says_so() {
+    let root = CrateRoot::new();
+    let runs = Utf8PathBuf::from_path_buf(root.path()).expect("UTF-8");
+    let (before, now) = (BASE.write(&runs, "0001"), NOW.write(&runs, "0002"));
+    let ran = root.run(&["compare", before.as_str(), now.as_str()]);
+    assert!(ran.out.contains("by seed000: the usual limits, since B recorded none\n"), "{}", ran.out);
+    let live = root.run(&["compare", "--live", "A=sim", "B=sim", "--max-ttft-p99", "0.1"]);
+    assert_eq!(live.code, Some(2));
+    assert!(live.err.contains("--live has --min-effect and --alpha"), "{}", live.err);
+}
+
+#[test]
+fn the_limits_of_a_scenario_are_what_its_runs_record() {
+    let root = CrateRoot::new().file(
+        "configs/scenarios/lenient.yaml",
+        "mode: sim\nserved_model_name: m\ngates: {perf: {limits: {ttft_p99: 0.3}}}\n",
+    );
+    let ran = root.run(&["run", "--scenario", "lenient", "--run-type", "pr"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let first = root.left("journal.jsonl").lines().next().expect("a line").to_owned();
+    let line: Value = serde_json::from_str(&first).expect("JSON");
+    let limits = &line["event"]["RunStarted"]["terms"]["limits"];
+    assert_eq!((&limits["ttft_p99"], &limits["e2e_p99"]), (&json!(0.3), &json!(0.1)), "{first}");
 }
 
 #[test]

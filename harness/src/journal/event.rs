@@ -3,7 +3,7 @@
 //!
 //! 日志事件的线上格式。
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     capability::{Capabilities, CapabilityId},
-    case::TrialId,
+    case::{ExpandedCase, TrialId},
     diag::Place,
-    verdict::{Artifact, Details, Measurement, Note, Reason, Verdict, Workload},
+    verdict::{Artifact, Details, Measurement, Note, Observation, Reason, Verdict, Workload},
 };
 
 /// The version of the journal's shape. A reader refuses an unknown major, and keeps unknown events.
@@ -27,7 +27,7 @@ pub struct Schema {
 
 impl Schema {
     /// What this crate writes.
-    pub const CURRENT: Self = Self { major: 1, minor: 1 };
+    pub const CURRENT: Self = Self { major: 1, minor: 2 };
 }
 
 /// One line of the journal.
@@ -124,10 +124,16 @@ pub struct RunStarted {
     pub tool: Tool,
     /// The command line, masked.
     pub argv: Vec<String>,
+    /// Environment variables that had a say, masked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
     /// The machine that measures.
     pub environment: Environment,
     /// What was asked of the server.
     pub requested: Value,
+    /// By what its trials are held against earlier ones: policy and limits, for whoever compares it later.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub terms: Value,
 }
 
 /// A commit.
@@ -210,6 +216,58 @@ pub struct TrialFinished {
     pub details: Option<Details>,
     /// Files it left.
     pub artifacts: Vec<Artifact>,
+}
+
+impl Planned {
+    /// A trial that no file asks for, of the kind that its id begins with.
+    pub fn bare(id: &TrialId) -> Self {
+        Self {
+            trial_id: id.clone(),
+            case_id: id.to_string(),
+            kind: id.kind().to_owned(),
+            suite: id.kind().to_owned(),
+            about: None,
+            tags: Vec::new(),
+            required_capabilities: Vec::new(),
+            place: None,
+            values: Map::new(),
+            case_hash: None,
+        }
+    }
+
+    /// The trial `id` of a case.
+    pub fn of_case(id: &TrialId, case: &ExpandedCase) -> Self {
+        Self {
+            case_id: case.case_id.to_string(),
+            suite: case.file.to_string(),
+            about: case.head.about.clone(),
+            tags: case.head.tags.clone(),
+            required_capabilities: case.head.required_capabilities.clone(),
+            place: case.origin.place(""),
+            values: case.values.clone(),
+            case_hash: Some(case.hash().to_owned()),
+            ..Self::bare(id)
+        }
+    }
+}
+
+impl TrialFinished {
+    /// What `observation` says of a trial; `took` is nothing where it never ran.
+    pub fn of(trial_id: TrialId, attempt: u32, observation: Observation, took: Option<Duration>) -> Self {
+        let (verdict, reasons) = observation.outcome.into_verdict();
+        Self {
+            trial_id,
+            attempt,
+            verdict,
+            reasons,
+            duration_ns: took.and_then(|took| u64::try_from(took.as_nanos()).ok()),
+            workload: observation.workload,
+            seed: observation.seed,
+            measurements: observation.measurements,
+            details: observation.details,
+            artifacts: observation.artifacts,
+        }
+    }
 }
 
 /// How the run ended.

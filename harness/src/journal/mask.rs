@@ -58,8 +58,19 @@ impl Clean<'_> {
     }
 
     fn started(&self, started: RunStarted) -> RunStarted {
-        let RunStarted { run_id, parent_run, scenario, run_type, git, tool, argv, environment, requested } =
-            started;
+        let RunStarted {
+            run_id,
+            parent_run,
+            scenario,
+            run_type,
+            git,
+            tool,
+            argv,
+            variables,
+            environment,
+            requested,
+            terms,
+        } = started;
         let Environment { observed, hash } = environment;
         let observed = observed.into_iter().map(|(name, value)| (name, self.value(value))).collect();
         RunStarted {
@@ -70,8 +81,10 @@ impl Clean<'_> {
             git,
             tool,
             argv: self.texts(argv),
+            variables: variables.into_iter().map(|(name, value)| (name, self.text(value))).collect(),
             environment: Environment { observed, hash },
             requested: self.value(requested),
+            terms: self.value(terms),
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) fn started() -> RunStarted {
             hash: "e0".to_owned(),
         },
         requested: json!({ "model": "tiny" }),
+        variables: Default::default(),
+        terms: Default::default(),
     }
 }
 

@@ -5,12 +5,14 @@
 //! 阶段控制：时限与失败后停止。
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use crate::{
+    case::TrialId,
+    lane::Lane,
     trial::Turn,
     verdict::{Observation, Outcome, Reason, Reasons, Verdict},
 };
@@ -36,6 +38,8 @@ pub(crate) struct Course {
 struct Progress {
     /// The stages in their order, and how many trials of each are not over yet.
     left: Vec<(String, usize)>,
+    /// The trials that run alone and are not over yet, in the order of the plan.
+    alone: VecDeque<TrialId>,
     begun: BTreeMap<String, Instant>,
     /// Stages of which a trial was told that their time is over: one of them is red, the others are skipped.
     told: BTreeSet<String>,
@@ -49,11 +53,14 @@ impl Course {
     }
 
     /// Takes note of a trial that will be run, in the order in which they are begun.
-    pub(crate) fn expect(&self, kind: &str) {
-        let left = &mut self.progress().left;
-        match left.iter_mut().find(|(known, _)| known == kind) {
+    pub(crate) fn expect(&self, id: &TrialId, lane: Lane) {
+        let mut progress = self.progress();
+        match progress.left.iter_mut().find(|(known, _)| known == id.kind()) {
             Some((_, count)) => *count += 1,
-            None => left.push((kind.to_owned(), 1)),
+            None => progress.left.push((id.kind().to_owned(), 1)),
+        }
+        if lane == Lane::Exclusive {
+            progress.alone.push_back(id.clone());
         }
     }
 
@@ -64,6 +71,15 @@ impl Course {
             progress.left.iter().take_while(|(known, _)| known != kind).any(|(_, count)| *count > 0)
         };
         drop(self.went_on.wait_while(self.progress(), earlier_run));
+    }
+
+    /// Blocks this thread until the trials that run alone and come before `id` in the plan are over. Their threads were
+    /// begun before: which of several that wait enters the lane first would be left to chance.
+    pub(crate) fn await_turn(&self, id: &TrialId) {
+        let others_first = |progress: &mut Progress| {
+            progress.alone.contains(id) && progress.alone.front().is_some_and(|first| first != id)
+        };
+        drop(self.went_on.wait_while(self.progress(), others_first));
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -94,12 +110,13 @@ impl Course {
         }
     }
 
-    /// Takes note of how a trial of `kind` ended.
-    pub(crate) fn over(&self, kind: &str, verdict: Verdict, is_stage_limit: bool) {
-        let mut progress = self.progress();
+    /// Takes note of how a trial ended.
+    pub(crate) fn over(&self, id: &TrialId, verdict: Verdict, is_stage_limit: bool) {
+        let (kind, mut progress) = (id.kind(), self.progress());
+        progress.alone.retain(|waiting| waiting != id);
+        self.went_on.notify_all();
         if let Some((_, left)) = progress.left.iter_mut().find(|(known, _)| known == kind) {
             *left = left.saturating_sub(1);
-            self.went_on.notify_all();
         }
         if matches!(verdict, Verdict::Failed | Verdict::Errored | Verdict::Invalid) {
             progress.red.get_or_insert_with(|| kind.to_owned());
@@ -118,6 +135,10 @@ fn pass(outcome: Outcome) -> Turn {
 mod tests {
     use super::*;
 
+    fn id(text: &str) -> TrialId {
+        TrialId::new(text).expect("an id")
+    }
+
     fn outcome(turn: Turn) -> Outcome {
         match turn {
             Turn::Pass(observation) => observation.outcome,
@@ -128,32 +149,54 @@ mod tests {
     #[test]
     fn without_bounds_everything_runs() {
         let course = Course::default();
-        course.over("functional", Verdict::Failed, false);
+        course.over(&id("functional::a"), Verdict::Failed, false);
         assert_eq!(course.turn("perf"), Turn::Run { stage_left: None });
     }
 
     #[test]
     fn a_stage_begins_when_the_earlier_ones_are_over() {
         let course = Course::default();
-        for kind in ["functional", "functional", "perf"] {
-            course.expect(kind);
+        for (name, lane) in
+            [("functional::a", Lane::Shared), ("functional::b", Lane::Shared), ("perf::a", Lane::Exclusive)]
+        {
+            course.expect(&id(name), lane);
         }
         course.await_stage("functional");
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| course.await_stage("perf"));
-            course.over("functional", Verdict::Passed, false);
+            course.over(&id("functional::a"), Verdict::Passed, false);
             std::thread::sleep(Duration::from_millis(30));
             assert!(!waits.is_finished(), "one functional trial is still to come");
-            course.over("functional", Verdict::Skipped, false);
+            course.over(&id("functional::a"), Verdict::Skipped, false);
         });
+    }
+
+    #[test]
+    fn what_runs_alone_runs_in_the_order_of_the_plan() {
+        let course = Course::default();
+        let names: Vec<TrialId> = (0..8).map(|n| id(&format!("perf::level_{n}"))).collect();
+        names.iter().for_each(|name| course.expect(name, Lane::Exclusive));
+        let ran = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            // Whoever comes first: the last is there before the others.
+            for name in names.iter().rev() {
+                scope.spawn(|| {
+                    course.await_turn(name);
+                    ran.lock().expect("not poisoned").push(name.clone());
+                    course.over(name, Verdict::Passed, false);
+                });
+            }
+        });
+        assert_eq!(ran.into_inner().expect("not poisoned"), names);
+        course.await_turn(&id("perf::never_planned"));
     }
 
     #[test]
     fn a_red_stage_leaves_out_the_later_ones_but_not_its_own_trials() {
         let course = Course::new(Stages { stop_on_red: true, ..Stages::default() });
-        course.over("functional", Verdict::Passed, false);
+        course.over(&id("functional::a"), Verdict::Passed, false);
         assert_eq!(course.turn("perf"), Turn::Run { stage_left: None });
-        course.over("functional", Verdict::Failed, false);
+        course.over(&id("functional::a"), Verdict::Failed, false);
         assert_eq!(course.turn("functional"), Turn::Run { stage_left: None });
         let Outcome::Skipped(reason) = outcome(course.turn("perf")) else { panic!("not skipped") };
         assert_eq!(reason.summary, "the stage functional was red, and later ones are left out then");
@@ -175,7 +218,7 @@ mod tests {
     fn the_trial_that_was_cut_short_is_the_red_one() {
         let limits = [("perf".to_owned(), Duration::ZERO)].into();
         let course = Course::new(Stages { limits, stop_on_red: false });
-        course.over("perf", Verdict::Errored, true);
+        course.over(&id("perf::a"), Verdict::Errored, true);
         assert!(matches!(outcome(course.turn("perf")), Outcome::Skipped(_)));
     }
 }

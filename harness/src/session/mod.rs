@@ -273,8 +273,10 @@ impl<F: Fixture> Session<F> {
             git: environment::git(&self.root),
             tool: plan.tool.clone(),
             argv: plan.argv.clone(),
+            variables: plan.variables.clone(),
             environment: environment::observe(),
             requested: self.fixture.requested(),
+            terms: plan.terms.clone(),
         })));
         for trial in trials.iter().filter(|trial| args.filter.matches(trial.id.as_str())) {
             recorder.append(Event::TrialPlanned(trial.planned()));
@@ -356,8 +358,10 @@ fn run_all<W: Send + Sync + 'static>(args: &Args, plan: &Plan, stage: Stage<W>, 
     let meant =
         |trial: &&Trial<W>| args.filter.matches(trial.id.as_str()) && !matches!(trial.work, Work::Gate(_));
     stage.pending.send_replace(trials.iter().filter(meant).count());
-    for trial in trials.iter().filter(meant).filter(|trial| matches!(trial.work, Work::Case(_))) {
-        stage.course.expect(trial.id.kind());
+    for trial in trials.iter().filter(meant) {
+        if let Work::Case(work) = &trial.work {
+            stage.course.expect(&trial.id, work.lane());
+        }
     }
     let stage = Arc::new(stage);
     let ready = trials.into_iter().map(|trial| {

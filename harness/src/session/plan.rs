@@ -2,9 +2,10 @@
 //!
 //! 运行计划：名称、目录与门禁。
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use camino::Utf8PathBuf;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -47,6 +48,10 @@ pub struct Plan {
     pub redactor: Arc<Redactor>,
     /// The command line, for the record; it passes the redactor too.
     pub argv: Vec<String>,
+    /// The environment variables that have a say, for the record; they pass the redactor too.
+    pub variables: BTreeMap<String, String>,
+    /// By what trials are held against earlier ones, for the record.
+    pub terms: Value,
 }
 
 impl Plan {

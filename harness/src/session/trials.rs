@@ -3,7 +3,7 @@
 //!
 //! 会话中的试验：计划与执行。
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -64,33 +64,9 @@ impl<W> CaseWork<W> {
 impl<W> Trial<W> {
     /// How the journal announces it.
     pub(crate) fn planned(&self) -> Planned {
-        let bare = |kind: &str| Planned {
-            trial_id: self.id.clone(),
-            case_id: self.id.to_string(),
-            kind: kind.to_owned(),
-            suite: kind.to_owned(),
-            about: None,
-            tags: Vec::new(),
-            required_capabilities: Vec::new(),
-            place: None,
-            values: serde_json::Map::new(),
-            case_hash: None,
-        };
         match &self.work {
-            Work::Setup => bare("setup"),
-            Work::Gate(_) => bare("gate"),
-            Work::Case(CaseWork { case, .. }) => Planned {
-                case_id: case.case_id.to_string(),
-                kind: case.id.kind().to_owned(),
-                suite: case.file.to_string(),
-                about: case.head.about.clone(),
-                tags: case.head.tags.clone(),
-                required_capabilities: case.head.required_capabilities.clone(),
-                place: case.origin.place(""),
-                values: case.values.clone(),
-                case_hash: Some(case.hash().to_owned()),
-                ..bare("")
-            },
+            Work::Setup | Work::Gate(_) => Planned::bare(&self.id),
+            Work::Case(CaseWork { case, .. }) => Planned::of_case(&self.id, case),
         }
     }
 }
@@ -125,7 +101,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
         match trial.work {
             Work::Setup => {
                 let outcome = self.setup();
-                self.over(finished(trial.id, self.attempt, Observation::new(outcome), None))
+                self.over(TrialFinished::of(trial.id, self.attempt, Observation::new(outcome), None))
             }
             Work::Case(work) => self.case(trial.id, work),
             Work::Gate(gate) => self.gate(trial.id, &gate),
@@ -145,7 +121,10 @@ impl<W: Send + Sync + 'static> Stage<W> {
         let Ok(world) = &self.world else { return self.over(blocked(id, self.attempt)) };
         if let Admission::Skip(reason) = self.admit(&work.case) {
             let observation = Observation::new(Outcome::Skipped(reason));
-            return self.over(finished(id, self.attempt, observation, None));
+            return self.over(TrialFinished::of(id, self.attempt, observation, None));
+        }
+        if bounds.lane == Lane::Exclusive {
+            self.course.await_turn(&id);
         }
         let (world, run) = (Arc::clone(world), work.run);
         let folder = self.folder.trial(&id);
@@ -172,7 +151,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
         for note in std::mem::take(&mut observation.notes) {
             self.recorder.append(Event::Note { trial_id: Some(id.clone()), note });
         }
-        self.over(self.gated(finished(id, self.attempt, observation, Some(took))))
+        self.over(self.gated(TrialFinished::of(id, self.attempt, observation, Some(took))))
     }
 
     /// The trial as the gate leaves it; what the gate decided is in the journal by then.
@@ -202,7 +181,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
         let (verdict, reasons) = outcome.clone().into_verdict();
         let name = gate.name().to_owned();
         self.recorder.append(Event::GateDecided { gate: name, trial_id: None, verdict, reasons, numbers });
-        self.over(finished(id, self.attempt, Observation::new(outcome), None))
+        self.over(TrialFinished::of(id, self.attempt, Observation::new(outcome), None))
     }
 
     /// Gates come last in libtest's order, so that this never waits for a trial that has no thread.
@@ -217,7 +196,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
         let line = self.masked(line(&finished, self.blocked_is_red));
         let is_gate = finished.trial_id.kind() == "gate";
         let limit = finished.reasons.iter().any(|reason| reason.kind == "stage-limit");
-        self.course.over(finished.trial_id.kind(), finished.verdict, limit);
+        self.course.over(&finished.trial_id, finished.verdict, limit);
         self.recorder.append(Event::TrialFinished(Box::new(finished)));
         if !is_gate {
             self.pending.send_modify(|left| *left = left.saturating_sub(1));
@@ -242,28 +221,7 @@ fn blocked(id: TrialId, attempt: u32) -> TrialFinished {
     let reason = Reason::new("blocked", format!("the server never became ready: see {}", super::SETUP));
     TrialFinished {
         verdict: Verdict::Blocked,
-        ..finished(id, attempt, Observation::new(Outcome::Skipped(reason)), None)
-    }
-}
-
-fn finished(
-    trial_id: TrialId,
-    attempt: u32,
-    observation: Observation,
-    took: Option<Duration>,
-) -> TrialFinished {
-    let (verdict, reasons) = observation.outcome.into_verdict();
-    TrialFinished {
-        trial_id,
-        attempt,
-        verdict,
-        reasons,
-        duration_ns: took.and_then(|took| u64::try_from(took.as_nanos()).ok()),
-        workload: observation.workload,
-        seed: observation.seed,
-        measurements: observation.measurements,
-        details: observation.details,
-        artifacts: observation.artifacts,
+        ..TrialFinished::of(id, attempt, Observation::new(Outcome::Skipped(reason)), None)
     }
 }
 

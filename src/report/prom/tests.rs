@@ -153,6 +153,8 @@ fn run(trials: Vec<TrialRecord>) -> RunRecord {
             git: Some(Git { commit: "abc".to_owned(), branch: None, dirty: false }),
             tool: Tool { name: "vllm-cibench".to_owned(), version: "0".to_owned(), optimised: true },
             argv: Vec::new(),
+            variables: Default::default(),
+            terms: Value::Null,
             environment: Environment::default(),
             requested: json!({"model": "asked \"for\"\\\n", "quant": "w8a8"}),
         },

@@ -263,6 +263,8 @@ impl Toy {
             host,
             redactor: Arc::new(Redactor::default()),
             argv: vec!["toy".to_owned()],
+            variables: Default::default(),
+            terms: Default::default(),
         }
     }
 }
