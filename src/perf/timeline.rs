@@ -6,9 +6,9 @@
 use serde_json::Value;
 
 use crate::{
-    client::{End, Event, Fault, SseReader, Stamp},
+    client::{End, Event, Fault, Frames, Stamp},
     perf::{
-        chunk::{Choice, Chunk, Usage},
+        chunk::{Chunk, Usage},
         record::{Channel, Outcome, Record, TokenEvent, TokenSource},
     },
 };
@@ -42,7 +42,7 @@ const MOST_AT_ONCE: u64 = 1_000_000;
 /// Takes the events of one exchange as they happen.
 pub struct Timeline {
     record: Record,
-    sse: SseReader,
+    frames: Frames,
     event_stream: bool,
     refusal: Vec<u8>,
     /// The server's running count, where its events carry one.
@@ -89,7 +89,7 @@ impl Timeline {
                 bytes: 0,
                 outcome: Outcome::Cancelled,
             },
-            sse: SseReader::new(),
+            frames: Frames::default(),
             event_stream: false,
             refusal: Vec::new(),
             running: None,
@@ -155,13 +155,13 @@ impl Timeline {
             self.refusal.extend_from_slice(&bytes[..bytes.len().min(room)]);
             return;
         }
-        for event in self.sse.push(at, bytes) {
-            self.message(event.at, &event.event, &event.data);
-        }
-        if let Some(fault) = self.sse.fault() {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.push(bytes, &mut |name, data| self.message(at, name, data));
+        if let Some(fault) = frames.fault() {
             let message = fault.to_string();
             self.blame(Outcome::Malformed { message });
         }
+        self.frames = frames;
     }
 
     /// One event of the stream.
@@ -184,23 +184,21 @@ impl Timeline {
     }
 
     fn chunk(&mut self, at: Stamp, chunk: &Chunk<'_>) {
-        let choices = chunk.choices.as_deref().unwrap_or_default();
-        let answer = choices.iter().any(Choice::has_answer);
-        let reasoning = choices.iter().any(Choice::has_reasoning);
+        let choices = chunk.choices();
         if self.record.request_id.is_none() {
-            self.record.request_id = chunk.id.as_deref().map(str::to_owned);
+            self.record.request_id = chunk.id().map(str::to_owned);
         }
         if let Some(usage) = &chunk.usage {
-            self.usage(usage, choices.is_empty());
+            self.usage(usage, choices.empty);
         }
-        if answer || reasoning {
-            let channel = if answer { Channel::Answer } else { Channel::Reasoning };
+        if choices.answer || choices.reasoning {
+            let channel = if choices.answer { Channel::Answer } else { Channel::Reasoning };
             self.tokens(at, channel, chunk.usage.as_ref().and_then(|usage| usage.completion_tokens));
         }
-        if answer {
+        if choices.answer {
             self.record.first_answer.get_or_insert(at);
         }
-        if let Some(reason) = choices.iter().find_map(|choice| choice.finish_reason.as_deref()) {
+        if let Some(reason) = choices.finish_reason.as_deref() {
             self.record.finish.get_or_insert(at);
             self.record.finish_reason = Some(reason.to_owned());
         }
