@@ -3,6 +3,10 @@
 //!
 //! 服务地址：由 base URL 得到各接口的完整地址。
 
+use std::net::SocketAddr;
+
+use url::Url;
+
 use super::Route;
 use crate::config::BaseUrl;
 
@@ -47,6 +51,15 @@ impl Address {
 
     pub(crate) fn is_https(&self) -> bool {
         self.0.is_https()
+    }
+
+    /// Where the server is on the network, which may ask a name server and blocks.
+    ///
+    /// # Errors
+    /// What the system said, where it knows no such host.
+    pub(crate) fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
+        let url = Url::parse(self.base()).map_err(|error| error.to_string())?;
+        url.socket_addrs(|| None).map_err(|error| error.to_string())
     }
 
     /// The whole address of `route`.

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -18,7 +18,7 @@ use std::{
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
-use super::Phase;
+use super::{Connection, Phase, Stamp};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,6 +31,8 @@ tokio::task_local! {
 pub(crate) struct Watch {
     limit: Duration,
     state: AtomicU8,
+    /// How long it took, in nanoseconds, once it stands.
+    took: AtomicU64,
 }
 
 const REUSED: u8 = 0;
@@ -40,7 +42,7 @@ const TIMED_OUT: u8 = 3;
 
 impl Watch {
     pub(crate) fn new(limit: Duration) -> Arc<Self> {
-        Arc::new(Self { limit, state: AtomicU8::new(REUSED) })
+        Arc::new(Self { limit, state: AtomicU8::new(REUSED), took: AtomicU64::new(0) })
     }
 
     /// Runs `attempt`; a connection that it opens is watched by `self`.
@@ -53,6 +55,15 @@ impl Watch {
         match self.state.load(Ordering::Acquire) {
             CONNECTING | TIMED_OUT => Phase::Connect,
             _ => Phase::Headers,
+        }
+    }
+
+    /// Where the connection came from; nothing where there was none, or where nobody can tell: of an attempt that was
+    /// not `answered`.
+    pub(crate) fn connection(&self, answered: bool) -> Option<Connection> {
+        match self.state.load(Ordering::Acquire) {
+            CONNECTED => Some(Connection::Opened(Duration::from_nanos(self.took.load(Ordering::Acquire)))),
+            _ => answered.then_some(Connection::Reused),
         }
     }
 
@@ -96,10 +107,12 @@ where
         // Called on the attempt's own task, though it may be finished on another.
         let Ok(watch) = CURRENT.try_with(Arc::clone) else { return Box::pin(connecting) };
         watch.set(CONNECTING);
+        let begun = Stamp::now();
         Box::pin(async move {
             match tokio::time::timeout(watch.limit, connecting).await {
                 Ok(result) => {
                     if result.is_ok() {
+                        watch.took.store(Stamp::now().0.saturating_sub(begun.0), Ordering::Release);
                         watch.set(CONNECTED);
                     }
                     result

@@ -56,10 +56,23 @@ pub struct Request {
     pub read_size: Option<usize>,
 }
 
-/// What happens, in this order: `Sent? (Headers Bytes*)? End`.
+/// Where the connection of an attempt came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// It stood before the attempt began.
+    Reused,
+    /// It was opened for the attempt, which took so long.
+    Opened(Duration),
+    /// So it was, since the server had closed the one that stood before the request went out.
+    Replaced(Duration),
+}
+
+/// What happens, in this order: `Connected? Sent? (Headers Bytes*)? End`.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The last byte of the request was written; left out by a transport that cannot tell, as the one here.
+    /// There is a connection; left out where there is none, or where the transport cannot tell.
+    Connected(Connection),
+    /// The last byte of the request was written; left out by a transport that cannot tell, as the general one.
     Sent(Stamp),
     /// The status line and the headers have arrived.
     Headers {
@@ -195,6 +208,7 @@ impl Attempt {
     /// Takes in what happened next.
     pub(crate) fn take(&mut self, event: Event<'_>) {
         match event {
+            Event::Connected(_) => {}
             Event::Sent(at) => self.sent = Some(at),
             Event::Headers { at, status, headers } => {
                 self.headers_at = Some(at);

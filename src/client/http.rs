@@ -4,17 +4,21 @@
 //!
 //! 基于 reqwest 的传输层。
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::Write as _, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use reqwest::{
     Method, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
+    header::{
+        AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+        TRANSFER_ENCODING,
+    },
     redirect,
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
+use url::Position;
 
 use super::{
     ClientError, Event, Fault, Limits, Phase, Request, Stamp,
@@ -26,7 +30,7 @@ const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VE
 
 /// How long a connection is kept for the next request: shorter than the 5 s after which uvicorn, under vLLM, closes
 /// it, or else a request now and then meets a connection that is just being closed.
-const IDLE: Duration = Duration::from_secs(4);
+pub(super) const IDLE: Duration = Duration::from_secs(4);
 
 /// A pool of connections to one server, and the key it wants.
 #[derive(Clone)]
@@ -61,7 +65,11 @@ impl Http {
         let watch = Watch::new(limits.connect);
         let answer = watch.over(self.client.execute(outgoing));
         let (until, limit) = clock.headers();
-        let mut response = match timeout_at(until, answer).await {
+        let answer = timeout_at(until, answer).await;
+        if let Some(connection) = watch.connection(matches!(answer, Ok(Ok(_)))) {
+            on(Event::Connected(connection));
+        }
+        let mut response = match answer {
             Err(_) => return Err(timeout(watch.phase(), limit)),
             Ok(Err(error)) => return Err(fault(watch.phase(), watch.passed(), &error)),
             Ok(Ok(response)) => response,
@@ -83,6 +91,55 @@ impl Http {
                 Ok(Ok(Some(bytes))) => on(Event::Bytes(at, &bytes)),
             }
         }
+    }
+
+    /// `request` as the bytes that HTTP/1.1 makes of it.
+    ///
+    /// # Errors
+    /// When it can be none.
+    pub(super) fn written(&self, address: &Address, request: &Request) -> Result<Vec<u8>, Fault> {
+        let outgoing = self.outgoing(address, request)?;
+        let (url, headers) = (outgoing.url(), outgoing.headers());
+        let body = request.body.as_deref();
+        let mut bytes = Vec::with_capacity(512 + body.map_or(0, <[u8]>::len));
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        let mut line = |name: &str, value: &[u8]| {
+            bytes.extend([name.as_bytes(), value, b"\r\n"].concat());
+        };
+        line(outgoing.method().as_str(), format!(" {path} HTTP/1.1").as_bytes());
+        if !headers.contains_key(HOST) {
+            line("host: ", url[Position::BeforeHost..Position::AfterPort].as_bytes());
+        }
+        for (name, value) in [("user-agent", USER_AGENT), ("accept", "*/*")] {
+            if !headers.contains_key(name) {
+                line(&format!("{name}: "), value.as_bytes());
+            }
+        }
+        for (name, value) in headers {
+            line(&format!("{name}: "), value.as_bytes());
+        }
+        let in_chunks = body.is_some() && outgoing.body().is_some_and(|body| body.as_bytes().is_none());
+        match body {
+            Some(_) if in_chunks => line("transfer-encoding: ", b"chunked"),
+            Some(body) if !headers.contains_key(CONTENT_LENGTH) => {
+                line("content-length: ", body.len().to_string().as_bytes());
+            }
+            _ => {}
+        }
+        line("", b"");
+        match body {
+            Some(body) if in_chunks => {
+                // A chunk of nothing would be the last.
+                if !body.is_empty() {
+                    let _ = write!(bytes, "{:x}\r\n", body.len());
+                    bytes.extend([body, b"\r\n"].concat());
+                }
+                bytes.extend(b"0\r\n\r\n");
+            }
+            Some(body) => bytes.extend(body),
+            None => {}
+        }
+        Ok(bytes)
     }
 
     fn outgoing(&self, address: &Address, request: &Request) -> Result<reqwest::Request, Fault> {
@@ -144,19 +201,28 @@ fn pool(tls: &ClientConfig) -> Result<reqwest::Client, ClientError> {
 }
 
 /// Until when the next thing has to come, and which limit says so.
-struct Clock<'a> {
-    begun: Instant,
-    limits: &'a Limits,
+pub(super) struct Clock<'a> {
+    pub(super) begun: Instant,
+    pub(super) limits: &'a Limits,
 }
 
 impl Clock<'_> {
-    fn headers(&self) -> (Instant, Duration) {
+    /// Of a connection that is asked for at the beginning.
+    pub(super) fn connection(&self) -> (Instant, Duration) {
+        let own = (later(self.begun, self.limits.connect), self.limits.connect);
+        let headers = self.headers();
+        if own.0 < headers.0 { own } else { headers }
+    }
+
+    /// Of the headers.
+    pub(super) fn headers(&self) -> (Instant, Duration) {
         let total = self.limits.total;
         let limit = self.limits.first_byte.map_or(total, |first| first.min(total));
         (later(self.begun, limit), limit)
     }
 
-    fn piece(&self) -> (Instant, Duration) {
+    /// Of the next piece of the body.
+    pub(super) fn piece(&self) -> (Instant, Duration) {
         let end = (later(self.begun, self.limits.total), self.limits.total);
         let idle = self.limits.idle.map(|idle| (later(Instant::now(), idle), idle));
         idle.map_or(end, |idle| if idle.0 < end.0 { idle } else { end })
@@ -168,7 +234,7 @@ fn later(start: Instant, limit: Duration) -> Instant {
     start.checked_add(limit).unwrap_or_else(|| start + Duration::from_secs(365 * 24 * 3600))
 }
 
-fn timeout(phase: Phase, limit: Duration) -> Fault {
+pub(super) fn timeout(phase: Phase, limit: Duration) -> Fault {
     Fault::Timeout { phase, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
 }
 
@@ -185,10 +251,15 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(next) = last.source() {
         last = next;
     }
-    match last.downcast_ref::<std::io::Error>() {
-        // "connection refused" instead of "Connection refused (os error 111)".
-        Some(io) if io.raw_os_error().is_some() && is_named(io.kind()) => io.kind().to_string(),
-        _ => last.to_string(),
+    last.downcast_ref::<std::io::Error>().map_or_else(|| last.to_string(), words)
+}
+
+/// "connection refused" instead of "Connection refused (os error 111)".
+pub(super) fn words(error: &std::io::Error) -> String {
+    if error.raw_os_error().is_some() && is_named(error.kind()) {
+        error.kind().to_string()
+    } else {
+        error.to_string()
     }
 }
 

@@ -7,6 +7,7 @@
 mod address;
 mod connect;
 mod curl;
+mod direct;
 mod exchange;
 mod frames;
 mod http;
@@ -17,7 +18,7 @@ mod tape;
 mod tape_file;
 mod target;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod wire_tests;
 
@@ -26,7 +27,8 @@ use std::sync::Arc;
 pub use address::ClientError;
 pub(crate) use curl::quoted;
 pub use curl::{curl_line, curl_line_from};
-pub use exchange::{Attempt, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
+pub use direct::{Direct, Outgoing};
+pub use exchange::{Attempt, Connection, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
 pub use frames::Frames;
 pub use limits::Limits;
 pub use retry::Retry;
@@ -226,6 +228,7 @@ impl std::fmt::Debug for Client {
 /// The same event once more, for a second listener.
 fn copy<'a>(event: &Event<'a>) -> Event<'a> {
     match event {
+        Event::Connected(connection) => Event::Connected(*connection),
         Event::Sent(at) => Event::Sent(*at),
         Event::Headers { at, status, headers } => {
             Event::Headers { at: *at, status: *status, headers: headers.clone() }

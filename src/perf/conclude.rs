@@ -14,11 +14,10 @@ use st_harness::{
 use crate::{
     client::Stamp,
     perf::{
-        definitions as define,
         drive::{Driven, Stopped},
         expect::judge,
         prompt::{Counted, Prompts},
-        record::Record,
+        record::{Connection, Record},
         schedule::Schedule,
         server::{self, Reading},
         signals::Seen,
@@ -64,13 +63,19 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
             "stop_failures": spec.stop.failures,
         },
         "concurrency_backend": spec.concurrency_backend,
+        "transport": run.driven.transport,
+        "connections": connections(records),
         "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
         "epochs": epochs(run.driven),
         "machine": run.driven.machine,
         "steps": steps,
         "quantile_method": "linear",
         "clock": {"wall": run.clock.0, "stamp_ns": run.clock.1.0},
-        "null_stamps": {"sent": define::WRITE_TIME.null},
+        "null_stamps": {
+            "sent": "the last byte was not written, or the general transport carried it, which cannot tell when it was",
+            "connection": "the request never had a connection, or broke off before the transport could tell",
+            "connect_ns": "no connection was made for the request: one stood already, or none came to be",
+        },
         "server": {"tokens": server.compared},
         "window_ns": summary.window_ns,
         "outcomes": summary.outcomes,
@@ -216,6 +221,15 @@ fn token_sources(records: &[Record]) -> BTreeMap<String, u64> {
     sources
 }
 
+/// Where the connections of the measured requests came from.
+fn connections(records: &[Record]) -> BTreeMap<&'static str, u64> {
+    let mut connections = BTreeMap::new();
+    for record in records.iter().filter(|record| !record.warmup) {
+        *connections.entry(record.connection.map_or("unknown", Connection::name)).or_default() += 1;
+    }
+    connections
+}
+
 fn prompt_note(counted: &Counted) -> Option<Note> {
     let text = match counted {
         Counted::Exact => return None,
@@ -321,6 +335,8 @@ mod tests {
         assert_eq!(details.schema, "perf/1");
         assert_eq!(details.value["outcomes"], json!({"ok": 1, "status": 1}));
         assert_eq!(details.value["failures"][0]["message"], "status 503: busy");
+        assert_eq!(details.value["transport"], "direct");
+        assert_eq!(details.value["connections"], json!({"unknown": 2}));
         assert_eq!(details.value["token_sources"], json!({"usage_per_event": 1}));
         assert_eq!(details.value["window_ns"], 170_000_000);
     }

@@ -44,7 +44,7 @@ pub const TTFT: Definition = Definition {
     formula: "first - start, per successful request",
     null: "no successful request",
     not: "the role-only first chunk (vllm bench), the status line; it holds the connect time where a \
-          connection had to be opened, and the write of the request, whose end this transport cannot see",
+          connection had to be opened, and the write of the request, whose end the general transport cannot see",
 };
 
 /// Time to the first token of the answer itself.
@@ -213,7 +213,7 @@ pub const WRITE_TIME: Definition = Definition {
     source: "client",
     unit: "s",
     formula: "last byte of the request written - start, per successful request",
-    null: "the transport cannot tell when the last byte of a request was written",
+    null: "no successful request, or the general transport, which cannot tell when the last byte was written",
     not: "the time of the call that hands the request over",
 };
 

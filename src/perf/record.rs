@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::Stamp;
+use crate::client::{self, Stamp};
 
 /// How one request ended. Only [`Outcome::Ok`] gives latency samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +137,39 @@ impl From<TokenEvent> for (Stamp, u64, Channel) {
     }
 }
 
+/// Where the connection of a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// It stood before the request was due.
+    Reused,
+    /// It was opened for the request, which waited for it.
+    Opened,
+    /// So it was, since the server had closed the one that stood.
+    Replaced,
+}
+
+impl Connection {
+    /// Its word in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reused => "reused",
+            Self::Opened => "opened",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// What the transport says of one, and how long making it took.
+    pub(super) fn told(connection: client::Connection) -> (Self, Option<u64>) {
+        let ns = |took: std::time::Duration| u64::try_from(took.as_nanos()).ok();
+        match connection {
+            client::Connection::Reused => (Self::Reused, None),
+            client::Connection::Opened(took) => (Self::Opened, ns(took)),
+            client::Connection::Replaced(took) => (Self::Replaced, ns(took)),
+        }
+    }
+}
+
 /// What is kept of one request: stamps in nanoseconds of the process's monotonic clock, null where a thing did
 /// not happen or cannot be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +190,13 @@ pub struct Record {
     pub admitted: Stamp,
     /// When the finished request was handed to the transport.
     pub started: Stamp,
-    /// When its last byte was written; null, because this transport cannot tell.
+    /// Where its connection came from; null where it had none, or where the transport cannot tell.
+    #[serde(default)]
+    pub connection: Option<Connection>,
+    /// How long it took to make that connection, in nanoseconds, within the request; null where none was made.
+    #[serde(default)]
+    pub connect_ns: Option<u64>,
+    /// When its last byte was written; null where the transport cannot tell.
     pub sent: Option<Stamp>,
     /// The status line and the headers.
     pub headers: Option<Stamp>,

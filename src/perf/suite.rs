@@ -20,7 +20,7 @@ use crate::{
     client::{Limits, Request, Stamp, Target},
     perf::{
         conclude::{Run, conclude, note},
-        drive::{self, Driven, Plan, drive},
+        drive::{self, Driven, Plan, load},
         progress::Progress,
         prompt::{Prompts, Wanted, prepare},
         record::Record,
@@ -227,7 +227,7 @@ async fn measure(
     let writer = tokio::task::spawn_blocking(move || sidecar::write(&folder, &ended, progress, &gauge));
     let (client, cancel) = (target.client.clone(), cx.cancel.clone());
     let driven = tokio::task::spawn_blocking(move || {
-        drive(&client, &plan, &cancel, &in_flight, &|record| {
+        load(&client, plan, &cancel, &in_flight, &|record| {
             server_hears(&record);
             // The writer outlives the load; were it gone, its own error would tell.
             let _ = keep.send(record);

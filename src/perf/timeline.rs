@@ -9,7 +9,7 @@ use crate::{
     client::{End, Event, Fault, Frames, Stamp},
     perf::{
         chunk::{Chunk, Usage},
-        record::{Channel, Outcome, Record, TokenEvent, TokenSource},
+        record::{Channel, Connection, Outcome, Record, TokenEvent, TokenSource},
     },
 };
 
@@ -67,6 +67,8 @@ impl Timeline {
                 scheduled: slot.scheduled,
                 admitted: slot.admitted,
                 started: slot.started,
+                connection: None,
+                connect_ns: None,
                 sent: None,
                 headers: None,
                 first_event: None,
@@ -102,6 +104,10 @@ impl Timeline {
     /// Takes the next event.
     pub fn on(&mut self, event: &Event<'_>) {
         match event {
+            Event::Connected(connection) => {
+                let (connection, connect_ns) = Connection::told(*connection);
+                (self.record.connection, self.record.connect_ns) = (Some(connection), connect_ns);
+            }
             Event::Sent(at) => self.record.sent = Some(*at),
             Event::Headers { at, status, headers } => self.headers(*at, *status, headers),
             Event::Bytes(at, bytes) => self.bytes(*at, bytes),

@@ -181,7 +181,7 @@ pub(super) mod tests {
             throttled_share: Reading::none("no quota is set"),
             governor: None,
         };
-        Driven { epochs: vec![epoch], machine }
+        Driven { transport: "direct", epochs: vec![epoch], machine }
     }
 
     fn closed(workers: usize) -> Pace {

@@ -33,7 +33,7 @@ const BESIDE: &str = "canary";
 pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
     transport: &T,
     backend: ConcurrencyBackend,
-    turn: &Turn<'_, K>,
+    turn: &Turn<'_, T::Outgoing, K>,
 ) -> Result<Turned, String> {
     let canary = Canary::default();
     let threads = match backend {
@@ -54,7 +54,7 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
 /// Worker threads, one request each at a time, with a runtime and connections of their own.
 fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
     transport: &T,
-    turn: &Turn<'_, K>,
+    turn: &Turn<'_, T::Outgoing, K>,
     canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
     let workers = turn.workers().unwrap_or(1);
@@ -92,7 +92,7 @@ fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
 /// One thread with one event loop.
 fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
     transport: &T,
-    turn: &Turn<'_, K>,
+    turn: &Turn<'_, T::Outgoing, K>,
     canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
     let (runtime, transport) = (runtime()?, transport.apart()?);
@@ -110,7 +110,7 @@ fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
 }
 
 /// All workers on this loop, and one more whenever an uncapped arrival finds none free.
-async fn all<T: Transport, K: Fn(Record) + Send + Sync>(transport: &T, turn: &Turn<'_, K>) {
+async fn all<T: Transport, K: Fn(Record) + Send + Sync>(transport: &T, turn: &Turn<'_, T::Outgoing, K>) {
     match turn.workers() {
         Some(workers) => {
             let mut working: FuturesUnordered<_> =

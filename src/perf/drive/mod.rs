@@ -1,25 +1,29 @@
-//! Makes load: [`drive`] sends what a [`Plan`] holds, at its pace, over threads or one event loop. It sees exchange
-//! events only, through [`Transport`], so that a faster transport can take the client's place. Must not know what the
-//! figures mean.
+//! Makes load: [`load`] sends what a [`Plan`] holds, at its pace, over threads or one event loop, by the fastest
+//! [`Transport`] that can carry it. It sees exchange events only. Must not know what the figures mean.
 //!
 //! ```text
-//! Plan ─backend─▶ threads, each with its own transport ─turn─▶ who is due? ─Transport::perform─▶ Record
+//! Plan ─prepare─▶ bytes ─backend─▶ threads, each with its own transport ─turn─▶ who is due? ─perform─▶ Record
 //! ```
 //!
 //! 施加负载：按计划发送；一次尝试即一个样本，不重试。
 
 mod backend;
+#[cfg(test)]
+mod conformance;
+mod descriptors;
 mod pacer;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod turn;
 
-use std::{future::Future, sync::atomic::AtomicU32, time::Duration};
+use std::{sync::atomic::AtomicU32, time::Duration};
 
 use tokio_util::sync::CancellationToken;
+pub use transport::Transport;
 
 use crate::{
-    client::{Client, Event, Limits, Request, Route, Stamp},
+    client::{Client, Direct, Limits, Request, Stamp},
     perf::{
         record::Record,
         schedule::Pace,
@@ -28,63 +32,11 @@ use crate::{
     },
 };
 
-/// Carries one request and tells what happens, ending with exactly one [`Event::End`]; soon after `cancel` is
-/// set that end is there too. It never repeats a request by itself.
-pub trait Transport: Sized + Send + Sync {
-    /// See the trait.
-    fn perform(
-        &self,
-        request: &Request,
-        limits: &Limits,
-        cancel: &CancellationToken,
-        on: impl FnMut(Event<'_>) + Send,
-    ) -> impl Future<Output = ()> + Send;
-
-    /// Another one to the same server that shares no connection and no lock with this one: every thread that makes
-    /// load has its own.
-    ///
-    /// # Errors
-    /// In words, when there can be none.
-    fn apart(&self) -> Result<Self, String>;
-
-    /// Opens a connection for the next request, where it can, so that no request measures the making of one.
-    fn connect(&self, limits: &Limits, cancel: &CancellationToken) -> impl Future<Output = ()> + Send;
-}
-
-impl Transport for Client {
-    fn perform(
-        &self,
-        request: &Request,
-        limits: &Limits,
-        cancel: &CancellationToken,
-        on: impl FnMut(Event<'_>) + Send,
-    ) -> impl Future<Output = ()> + Send {
-        Client::perform(self, request, limits, cancel, on)
-    }
-
-    fn apart(&self) -> Result<Self, String> {
-        Client::apart(self).map_err(|error| error.to_string())
-    }
-
-    /// Its connections come into being with a request only: one that costs the server nothing.
-    async fn connect(&self, limits: &Limits, cancel: &CancellationToken) {
-        let health = Request {
-            method: "GET".to_owned(),
-            route: Route::Root("/health".to_owned()),
-            headers: Vec::new(),
-            body: None,
-            read_size: None,
-        };
-        let limits = Limits { total: limits.connect, ..*limits };
-        Client::perform(self, &health, &limits, cancel, |_| {}).await;
-    }
-}
-
 /// What is sent, built whole before the first of it goes out.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Plan<R = Request> {
     /// One after another; each is drained before the next.
-    pub epochs: Vec<Epoch>,
+    pub epochs: Vec<Epoch<R>>,
     /// Who carries it.
     pub backend: ConcurrencyBackend,
     /// Of each request.
@@ -95,9 +47,9 @@ pub struct Plan {
 
 /// One repetition of the load.
 #[derive(Debug, Clone)]
-pub struct Epoch {
+pub struct Epoch<R = Request> {
     /// In this order.
-    pub requests: Vec<Request>,
+    pub requests: Vec<R>,
     /// The first so many are the warm-up; the measured ones follow without a pause, so that no opening burst of
     /// their own falls into the window.
     pub warmup: usize,
@@ -108,6 +60,8 @@ pub struct Epoch {
 /// What became of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Driven {
+    /// The name of the transport that carried it.
+    pub transport: &'static str,
     /// What became of each epoch that was begun.
     pub epochs: Vec<Turned>,
     /// What the machine did meanwhile.
@@ -158,23 +112,60 @@ impl Driven {
     }
 }
 
-/// Sends `plan` and hands every [`Record`] to `keep` as it ends, on the thread that saw it: `keep` must not block.
-/// `in_flight` tells meanwhile how many requests are on their way. Returns when all have ended, or soon after `cancel` is set. Blocks: not for a thread that serves a runtime.
+impl Plan {
+    /// The same, whose requests are what `transport` sends.
+    fn prepared<T: Transport>(self, transport: &T) -> Plan<T::Outgoing> {
+        let prepared = |epoch: Epoch| Epoch {
+            requests: epoch.requests.into_iter().map(|request| transport.prepare(request)).collect(),
+            warmup: epoch.warmup,
+            pace: epoch.pace,
+        };
+        Plan {
+            epochs: self.epochs.into_iter().map(prepared).collect(),
+            backend: self.backend,
+            limits: self.limits,
+            stop: self.stop,
+        }
+    }
+}
+
+/// As [`drive`], to the server of `client`: directly where it can be reached so, else through the client itself.
 ///
 /// # Errors
-/// In words, when there can be no thread or no connection pool for it.
-pub fn drive<T: Transport>(
-    transport: &T,
-    plan: &Plan,
+/// As [`drive`].
+pub fn load(
+    client: &Client,
+    plan: Plan,
     cancel: &CancellationToken,
     in_flight: &AtomicU32,
     keep: &(impl Fn(Record) + Send + Sync),
 ) -> Result<Driven, String> {
+    match Direct::of(client) {
+        Some(direct) => drive(&direct, plan, cancel, in_flight, keep),
+        None => drive(client, plan, cancel, in_flight, keep),
+    }
+}
+
+/// Sends `plan` and hands every [`Record`] to `keep` as it ends, on the thread that saw it: `keep` must not block.
+/// `in_flight` tells meanwhile how many requests are on their way. Returns when all have ended, or soon after `cancel`
+/// is set. Blocks: not for a thread that serves a runtime.
+///
+/// # Errors
+/// In words, when there can be no thread, no connection pool or no descriptor for it.
+pub fn drive<T: Transport>(
+    transport: &T,
+    plan: Plan,
+    cancel: &CancellationToken,
+    in_flight: &AtomicU32,
+    keep: &(impl Fn(Record) + Send + Sync),
+) -> Result<Driven, String> {
+    descriptors::provide(&plan)?;
+    let plan = plan.prepared(transport);
     let before = Before::now();
     let mut epochs = Vec::new();
     let mut first = 0;
     for (epoch, number) in plan.epochs.iter().zip(0..) {
-        let turn = turn::Turn::new(plan, (epoch, number, first), cancel, in_flight, keep);
+        let turn = turn::Turn::new(&plan, (epoch, number, first), cancel, in_flight, keep);
         let turned = backend::carry(transport, plan.backend, &turn)?;
         first += epoch.requests.len() as u64;
         let goes_on = matches!(turned.stopped, Stopped::Exhausted | Stopped::Duration);
@@ -183,5 +174,5 @@ pub fn drive<T: Transport>(
             break;
         }
     }
-    Ok(Driven { epochs, machine: before.until_now() })
+    Ok(Driven { transport: T::NAME, epochs, machine: before.until_now() })
 }

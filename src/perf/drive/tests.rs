@@ -9,7 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
-    client::{End, Fault},
+    client::{End, Event, Fault, Limits, Route},
     perf::spec::FailureStop,
 };
 
@@ -61,6 +61,14 @@ impl OneToken {
 }
 
 impl Transport for OneToken {
+    const NAME: &'static str = "one token";
+
+    type Outgoing = Request;
+
+    fn prepare(&self, request: Request) -> Request {
+        request
+    }
+
     async fn perform(
         &self,
         request: &Request,
@@ -125,7 +133,8 @@ fn run_until(transport: &OneToken, plan: &Plan, cancel: &CancellationToken) -> (
     let records = Mutex::new(Vec::new());
     let in_flight = AtomicU32::new(0);
     let driven =
-        drive(transport, plan, cancel, &in_flight, &|record| records.lock().unwrap().push(record)).unwrap();
+        drive(transport, plan.clone(), cancel, &in_flight, &|record| records.lock().unwrap().push(record))
+            .unwrap();
     assert_eq!(in_flight.load(Ordering::SeqCst), 0, "all have ended");
     let mut records = records.into_inner().unwrap();
     records.sort_by_key(|record: &Record| record.index);
@@ -188,6 +197,14 @@ fn the_system_counts_as_many_threads_of_load_as_the_backend_says() {
     // Other tests of this process make load too: these threads get a name of their own.
     struct Renamed;
     impl Transport for Renamed {
+        const NAME: &'static str = "renamed";
+
+        type Outgoing = Request;
+
+        fn prepare(&self, request: Request) -> Request {
+            request
+        }
+
         async fn perform(
             &self,
             _: &Request,
@@ -211,7 +228,7 @@ fn the_system_counts_as_many_threads_of_load_as_the_backend_says() {
         let one_each = plan(backend, vec![epoch(3, 0, fixed(3))]);
         std::thread::scope(|scope| {
             let load = scope
-                .spawn(|| drive(&Renamed, &one_each, &CancellationToken::new(), &AtomicU32::new(0), &|_| {}));
+                .spawn(|| drive(&Renamed, one_each, &CancellationToken::new(), &AtomicU32::new(0), &|_| {}));
             while !load.is_finished() {
                 most.fetch_max(alive(), Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(2));

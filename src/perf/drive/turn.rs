@@ -34,8 +34,8 @@ use crate::{
 const CONNECT_AHEAD: Duration = Duration::from_millis(300);
 
 /// What the workers of one epoch share.
-pub(super) struct Turn<'a, K> {
-    epoch: &'a Epoch,
+pub(super) struct Turn<'a, R, K> {
+    epoch: &'a Epoch<R>,
     number: u32,
     /// The index of its first request over all epochs.
     first: u64,
@@ -69,10 +69,10 @@ struct Judged {
 /// Asks for one more sender: all others have a request in flight.
 pub(super) type Grow = tokio::sync::mpsc::UnboundedSender<()>;
 
-impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
+impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
     pub(super) fn new(
-        plan: &'a Plan,
-        (epoch, number, first): (&'a Epoch, u32, u64),
+        plan: &'a Plan<R>,
+        (epoch, number, first): (&'a Epoch<R>, u32, u64),
         cancel: &'a CancellationToken,
         in_flight: &'a AtomicU32,
         keep: &'a K,
@@ -121,7 +121,7 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
     }
 
     /// What worker `worker` does until nothing is left to send.
-    pub(super) async fn work<T: Transport>(&self, transport: &T, worker: u32) {
+    pub(super) async fn work<T: Transport<Outgoing = R>>(&self, transport: &T, worker: u32) {
         if self.over.is_cancelled() {
             return;
         }
@@ -145,7 +145,12 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
     }
 
     /// A sender of an open loop without a cap, of which there are as many as requests in flight and one that waits.
-    pub(super) async fn work_uncapped<T: Transport>(&self, transport: &T, worker: u32, grow: &Grow) {
+    pub(super) async fn work_uncapped<T: Transport<Outgoing = R>>(
+        &self,
+        transport: &T,
+        worker: u32,
+        grow: &Grow,
+    ) {
         let Pace::Open { arrivals_ns, .. } = &self.epoch.pace else { return };
         let begin = match self.begin.get() {
             Some(begin) => *begin,
@@ -155,14 +160,14 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
     }
 
     /// Opens a connection, waits for the others, and says when all of them began.
-    async fn begin_together<T: Transport>(&self, transport: &T) -> Stamp {
+    async fn begin_together<T: Transport<Outgoing = R>>(&self, transport: &T) -> Stamp {
         transport.connect(self.limits, self.cancel).await;
         self.over.run_until_cancelled(self.ready.wait()).await;
         self.begin()
     }
 
     /// Waits until a climb has grown to this worker; nothing where it never does.
-    async fn join<T: Transport>(&self, transport: &T, start_ns: u64) -> Option<Stamp> {
+    async fn join<T: Transport<Outgoing = R>>(&self, transport: &T, start_ns: u64) -> Option<Stamp> {
         let mut opened = self.opened.subscribe();
         let opened = self.exhausted.run_until_cancelled(opened.wait_for(Option::is_some)).await?;
         let due = Stamp(opened.ok().and_then(|stamp| *stamp)?.0.saturating_add(start_ns));
@@ -175,14 +180,19 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
         Some(due)
     }
 
-    async fn send_one_after_another<T: Transport>(&self, transport: &T, worker: u32, begin: Stamp) {
+    async fn send_one_after_another<T: Transport<Outgoing = R>>(
+        &self,
+        transport: &T,
+        worker: u32,
+        begin: Stamp,
+    ) {
         let mut free_since = begin;
         while let Some(index) = self.take() {
             free_since = self.send(transport, index, worker, free_since, free_since).await;
         }
     }
 
-    async fn send_arrivals<T: Transport>(
+    async fn send_arrivals<T: Transport<Outgoing = R>>(
         &self,
         transport: &T,
         worker: u32,
@@ -231,7 +241,7 @@ impl<'a, K: Fn(Record) + Send + Sync> Turn<'a, K> {
     }
 
     /// Sends one request and keeps its record; says when it ended.
-    async fn send<T: Transport>(
+    async fn send<T: Transport<Outgoing = R>>(
         &self,
         transport: &T,
         index: usize,

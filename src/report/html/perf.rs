@@ -58,7 +58,7 @@ fn table(measured: &[&TrialRecord]) -> Markup {
                 caption { (Words("Seconds, tokens and requests per second; – where there is no value", "时间单位为秒；– 表示缺失")) }
                 thead { tr {
                     th scope="col" { (Words("trial", "用例")) } th scope="col" { (Words("ended", "结果")) }
-                    th.number scope="col" { "n" }
+                    th scope="col" { (Words("transport", "传输")) } th.number scope="col" { "n" }
                     @for (.., name) in COLUMNS { th.number scope="col" { (name) } }
                 } }
                 tbody {
@@ -66,7 +66,7 @@ fn table(measured: &[&TrialRecord]) -> Markup {
                         tr {
                             th scope="row" { code { (trial.id()) } }
                             td { (badge(trial.status())) }
-                            td.number { (samples(trial)) }
+                            td { (transport(trial)) } td.number { (samples(trial)) }
                             @for (name, stat, ..) in COLUMNS { td.number { (value(figure(trial, name, stat), 1.0)) } }
                         }
                     }
@@ -74,6 +74,12 @@ fn table(measured: &[&TrialRecord]) -> Markup {
             }
         }
     }
+}
+
+/// What carried the requests; older records do not say.
+fn transport(trial: &TrialRecord) -> &str {
+    let details = trial.finished().and_then(|finished| finished.details.as_ref());
+    details.and_then(|details| details.value.get("transport")?.as_str()).unwrap_or("–")
 }
 
 fn samples(trial: &TrialRecord) -> String {

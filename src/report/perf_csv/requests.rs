@@ -11,7 +11,7 @@ use super::columns::NOTHING;
 type Column = (&'static str, fn(&Record) -> Option<String>);
 
 /// Latencies as in the summary: `E2E(s)` ends at the response's end. Moments are seconds after the request was due.
-const COLUMNS: [Column; 27] = [
+const COLUMNS: [Column; 30] = [
     ("Index", |r| Some(r.index.to_string())),
     ("Epoch", |r| Some(r.epoch.to_string())),
     ("Worker", |r| Some(r.worker.to_string())),
@@ -22,6 +22,9 @@ const COLUMNS: [Column; 27] = [
     ("Request_Id", |r| r.request_id.clone()),
     ("Admission_Wait(s)", |r| after_due(r, r.admitted)),
     ("Started(s)", |r| after_due(r, r.started)),
+    ("Connection", |r| r.connection.map(|connection| connection.name().to_owned())),
+    ("Connect_Time(s)", |r| r.connect_ns.map(seconds)),
+    ("Sent(s)", |r| after_due(r, r.sent?)),
     ("Headers(s)", |r| after_due(r, r.headers?)),
     ("First_Event(s)", |r| after_due(r, r.first_event?)),
     ("First_Token(s)", |r| after_due(r, r.first_token?)),
