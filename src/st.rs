@@ -49,6 +49,9 @@ impl St {
 
     /// Reads the command line and the environment, runs, and returns what cargo expects.
     pub fn main(self) -> ExitCode {
+        if let Some(served) = crate::null::at_the_door() {
+            return served;
+        }
         let (args, flags) = Cli::<Flags>::parse().split();
         match self.assembly.session(&flags, &Environment::of_process(), Door::CargoTest) {
             Ok(session) => {

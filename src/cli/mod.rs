@@ -3,11 +3,13 @@
 //!
 //! 命令行：每个子命令一个文件。
 
+mod bench;
 mod cleanup;
 mod compare;
 mod deploy;
 mod down;
 mod live;
+mod null_server;
 mod plan;
 mod probe;
 mod push;
@@ -68,6 +70,10 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Serve the simulator, which answers as vLLM does
     Sim(sim::Sim),
+    /// Hold this program's own load, and other clients, against what a null server really sent
+    Bench(Box<bench::BenchArgs>),
+    /// Serve prepared answers on a schedule until standard input ends, cheaply enough to measure clients with
+    NullServer(null_server::NullServerArgs),
     /// Print the completion script of a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or write one for each subcommand
@@ -76,6 +82,9 @@ enum Command {
 
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
+    if let Some(served) = crate::null::at_the_door() {
+        return served;
+    }
     let exit: Exit = match Cli::parse().command {
         Command::Run(args) => run::run(*args),
         Command::RunMatrix(args) => run_matrix::run_matrix(&args),
@@ -91,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Push(args) => push::push(&args),
         Command::Deploy(args) => deploy::deploy(args),
         Command::Sim(args) => sim::sim(&args),
+        Command::Bench(args) => bench::bench(&args),
+        Command::NullServer(args) => null_server::null_server(args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
     };

@@ -29,6 +29,8 @@ mod schemas;
 mod differential;
 
 // What must hold whatever happens.
+#[cfg(target_os = "linux")]
+mod bench;
 mod killed;
 #[cfg(target_os = "linux")]
 mod local;
