@@ -23,7 +23,7 @@ use crate::{
     accuracy::{self, Accuracy},
     baseline::{Baseline, runs::Runs},
     client::Target,
-    config::{Environment, Flags, OnFailure, RunType, Settings},
+    config::{Environment, Flags, OnFailure, Policy, RunType, Settings},
     functional::{self, FunctionalSuite},
     perf::Perf,
     report,
@@ -61,19 +61,37 @@ type Extra = Box<dyn FnOnce(Session<Server>) -> Session<Server>>;
 pub struct Assembly {
     root: Utf8PathBuf,
     extras: Vec<Extra>,
-    only_functional: bool,
+    only: Only,
+}
+
+/// Which suites take part.
+enum Only {
+    /// As the matrix says.
+    Planned,
+    /// Functional cases.
+    Functional,
+    /// The performance cases of this file.
+    Perf(Utf8PathBuf),
 }
 
 impl Assembly {
     /// The suites and reports of this crate.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
-        Self { root: root.into(), extras: Vec::new(), only_functional: false }
+        Self { root: root.into(), extras: Vec::new(), only: Only::Planned }
     }
 
     /// Leaves out everything but functional cases.
     #[must_use]
     pub fn only_functional(mut self) -> Self {
-        self.only_functional = true;
+        self.only = Only::Functional;
+        self
+    }
+
+    /// Leaves out everything but the performance cases of one file, whatever its name; they are held against no
+    /// earlier run, and nothing is pushed.
+    #[must_use]
+    pub fn only_perf(mut self, cases: impl Into<Utf8PathBuf>) -> Self {
+        self.only = Only::Perf(cases.into());
         self
     }
 
@@ -117,10 +135,18 @@ impl Assembly {
     ) -> Result<Prepared, Vec<Problem>> {
         let catalogue = functional::capability::catalogue();
         let mut settings = Settings::resolve(flags, environment, &self.root, &catalogue)?;
-        if self.only_functional {
-            settings.plan.functional = true;
-            settings.plan.functional_suites = None;
-            (settings.plan.perf, settings.plan.accuracy, settings.plan.push) = (false, false, false);
+        match &self.only {
+            Only::Planned => {}
+            Only::Functional => {
+                settings.plan.functional = true;
+                settings.plan.functional_suites = None;
+                (settings.plan.perf, settings.plan.accuracy, settings.plan.push) = (false, false, false);
+            }
+            Only::Perf(_) => {
+                (settings.plan.functional, settings.plan.accuracy) = (false, false);
+                (settings.plan.perf, settings.plan.push) = (false, false);
+                settings.perf_gate.policy = Policy::Off;
+            }
         }
         for warning in &settings.warnings {
             eprintln!("warning: {warning}");
@@ -133,7 +159,11 @@ impl Assembly {
         let gate = gate(&settings, &runs(&settings, door))?;
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
-        let session = with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment);
+        let mut session =
+            with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment);
+        if let Only::Perf(cases) = &self.only {
+            session = session.suite(Perf::new(&settings.root).of_any_file(), cases, None);
+        }
         let mut session = report::domain(&settings.metric_prefix).into_iter().fold(session, Session::report);
         let baseline = gate.as_ref().map(|gate| gate.runs());
         if let Some(gate) = gate {
@@ -168,7 +198,7 @@ fn with_suites(
         session = session.suite(accuracy(settings, environment), cases, None);
     }
     if let Some(cases) = cases(settings, "perf", None, stages.perf) {
-        session = session.suite(Perf, cases, None);
+        session = session.suite(Perf::new(&settings.root), cases, None);
     }
     session
 }

@@ -28,7 +28,7 @@ use crate::{
     assemble::{Assembly, Door, redactor_of},
     baseline::ab::{CONFIDENCE, Design, Finding, Side, judge, most_alarms, order},
     config::{Environment, Flags, Settings},
-    perf::Spec,
+    perf::{Perf, Spec},
 };
 use ring::Ring;
 pub use told::Told;
@@ -58,6 +58,7 @@ pub struct Duel {
     names: [String; 2],
     case: Arc<ExpandedCase>,
     spec: Spec,
+    perf: Perf,
     launch_each: bool,
     root: Utf8PathBuf,
     folder: Utf8PathBuf,
@@ -113,6 +114,7 @@ impl Duel {
             names: wish.sides,
             case,
             spec,
+            perf: Perf::new(&wish.root),
             launch_each: wish.launch_each,
             root: wish.root,
             variables: environment.told(),

@@ -83,8 +83,8 @@ impl Record {
 
     /// A block begins.
     pub(super) fn begun(&self, id: &TrialId) -> Result<(), Reason> {
-        let sidecar =
-            Suite::<Target>::sidecar(&Perf).map(|name| self.folder.trial(id).path_of(name).to_string());
+        let sidecar = Suite::<Target>::sidecar(&Perf::default())
+            .map(|name| self.folder.trial(id).path_of(name).to_string());
         self.append(Event::TrialStarted { trial_id: id.clone(), sidecar })
     }
 

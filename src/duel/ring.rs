@@ -20,7 +20,6 @@ use super::{Duel, Round, Turn, record::Record};
 use crate::{
     baseline::ab::{Block, BlockFigure, Side},
     client::Target,
-    perf::Perf,
     server::Server,
 };
 
@@ -141,7 +140,7 @@ impl<'a> Ring<'a> {
         };
         self.record.begun(id)?;
         let begun = Instant::now();
-        let observation = Perf.run(&self.duel.spec, &cx).await;
+        let observation = self.duel.perf.run(&self.duel.spec, &cx).await;
         let block = measured(&observation, *side);
         self.record.over(id, observation, begun.elapsed())?;
         if self.cancel.is_cancelled() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use st_harness::{
     case::ExpandedCase,
     verdict::{Details, Note, Observation, Outcome as Ending, Reason, Reasons},
@@ -14,9 +14,10 @@ use st_harness::{
 use crate::{
     client::Stamp,
     perf::{
+        corpus::{Corpus, Origin},
         drive::{Driven, Stopped},
         expect::judge,
-        prompt::{Counted, Prompts},
+        prompt::Counted,
         record::{Connection, Record},
         schedule::Schedule,
         server::{self, Reading},
@@ -33,7 +34,7 @@ use crate::{
 pub(super) struct Run<'a> {
     pub(super) schedule: &'a Schedule,
     pub(super) driven: &'a Driven,
-    pub(super) prompts: &'a Prompts,
+    pub(super) corpus: &'a Corpus,
     pub(super) readings: &'a [Reading],
     /// One moment on both clocks: with it every stamp of this process has its place in the day.
     pub(super) clock: (jiff::Timestamp, Stamp),
@@ -59,6 +60,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
             "warmup": spec.warmup,
             "epochs": spec.epochs,
             "request_timeout_s": spec.request_timeout_s,
+            "bucket_interval_ns": spec.bucket_interval_ns(),
             "stop_duration_s": spec.stop.duration.map(|limit| limit.as_secs_f64()),
             "stop_failures": spec.stop.failures,
         },
@@ -83,14 +85,16 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "failures": failures.0,
         "token_sources": token_sources(records),
         "prompts": {
-            "counted": run.prompts.counted,
-            "sha256": sha256_hex(run.prompts.texts.join("\n").as_bytes()),
+            "counted": run.corpus.counted,
+            "sha256": run.corpus.sha256(),
+            "lengths": run.corpus.lengths(None),
         },
+        "sources": by_source(spec, run.corpus, records),
         "validity": validity,
         "thin_quantiles": summary.thin_quantiles,
     });
     let mut notes: Vec<Note> = validity.degraded.iter().map(|why| note("degraded", why.clone())).collect();
-    notes.extend(prompt_note(&run.prompts.counted));
+    notes.extend(prompt_note(&run.corpus.counted));
     notes.extend(below_ceiling(&steps).map(|text| note("below-ceiling", text)));
     notes.extend(failures.line().map(|line| note("failed-requests", line)));
     notes.extend(server.notes.into_iter().map(|(kind, text)| note(kind, text)));
@@ -104,9 +108,41 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         measurements,
         details: Some(Details { schema: "perf/1".to_owned(), value: details }),
         artifacts: Vec::new(),
-        workload: Some(workload(spec.workload_key())),
+        workload: Some(workload(key(spec, run.corpus))),
         seed: Some(spec.seed),
     }
+}
+
+/// What runs must share to be comparable, what lies in the files of the data set included.
+fn key(spec: &Spec, corpus: &Corpus) -> Map<String, Value> {
+    let mut key = spec.workload_key();
+    let files: Vec<&str> = corpus.sources.iter().filter_map(|source| source.sha256.as_deref()).collect();
+    if !files.is_empty() {
+        key.insert("dataset_sha256".to_owned(), json!(files));
+    }
+    key
+}
+
+/// What each source of a data set gave, and the figures of its requests alone; nothing where there is only random text.
+fn by_source(spec: &Spec, corpus: &Corpus, records: &[Record]) -> Option<Value> {
+    if spec.dataset.is_empty() {
+        return None;
+    }
+    let of = |(index, origin): (usize, &Origin)| {
+        let asked = |record: &&Record| {
+            let place = usize::try_from(record.index).ok();
+            place.and_then(|place| corpus.items.get(place)).is_some_and(|item| item.source == index)
+        };
+        let own: Vec<Record> = records.iter().filter(asked).cloned().collect();
+        let summary = Summary::of(&own);
+        json!({
+            "source": origin,
+            "lengths": corpus.lengths(Some(index)),
+            "outcomes": summary.outcomes,
+            "figures": summary.measurements.into_iter().filter(|figure| figure.value.is_some()).collect::<Vec<_>>(),
+        })
+    };
+    Some(corpus.sources.iter().enumerate().map(of).collect())
 }
 
 /// The window of each epoch, from the first measured request to the end of the last, and who carried it.
@@ -232,7 +268,7 @@ fn connections(records: &[Record]) -> BTreeMap<&'static str, u64> {
 
 fn prompt_note(counted: &Counted) -> Option<Note> {
     let text = match counted {
-        Counted::Exact => return None,
+        Counted::Exact | Counted::Recorded => return None,
         Counted::Near { prompts, short_by } => {
             format!("{prompts} prompts are up to {short_by} tokens shorter than asked")
         }
@@ -260,11 +296,11 @@ mod tests {
     }
 
     fn observe_stopped(spec: &Spec, records: &[Record], stopped: Stopped) -> Observation {
-        let prompts = Prompts { texts: vec!["hello".to_owned()], counted: Counted::Exact };
+        let corpus = Corpus { items: Vec::new(), counted: Counted::Exact, sources: Vec::new() };
         let run = Run {
             schedule: &Schedule::of(spec),
             driven: &driven(stopped),
-            prompts: &prompts,
+            corpus: &corpus,
             readings: &[],
             clock: (jiff::Timestamp::UNIX_EPOCH, Stamp(0)),
         };

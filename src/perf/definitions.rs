@@ -353,6 +353,18 @@ pub const GOODPUT_RATIO: Definition = Definition {
           token), is in neither part",
 };
 
+/// Requests a second that met every limit of `slo`.
+pub const GOODPUT: Definition = Definition {
+    id: "goodput/1",
+    name: "goodput",
+    source: "client",
+    unit: "1/s",
+    formula: "requests within all limits of `slo` / window",
+    null: "a window of no length",
+    not: "requests_per_second, which counts slow ones too; a request whose figure is undefined (tpot of one token) is \
+          not counted",
+};
+
 /// All of them, in the order in which they are told.
 pub const ALL: &[Definition] = &[
     TTFT,
@@ -383,6 +395,7 @@ pub const ALL: &[Definition] = &[
     TOTAL_TIME,
     ACHIEVED_CONCURRENCY,
     GOODPUT_RATIO,
+    GOODPUT,
     SERVER_TTFT,
     SERVER_ITL,
     SERVER_TPOT,

@@ -8,9 +8,9 @@ use st_harness::{
 };
 
 use crate::perf::{
-    definitions::GOODPUT_RATIO,
+    definitions::{GOODPUT, GOODPUT_RATIO},
     record::{Outcome, Record},
-    spec::{AtStat, Bound, Expectation, Goodput, Spec},
+    spec::{AtStat, Bound, Expectation, Slo, Spec},
     summary::{Summary, measurement},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Judged {
 /// Holds the figures against every expectation of `spec`. A figure without a value breaks what is expected of it.
 pub(super) fn judge(spec: &Spec, case: &ExpandedCase, summary: &Summary, records: &[Record]) -> Judged {
     let mut judged = Judged::default();
+    judged.measurements.extend(spec.slo.iter().flat_map(|slo| goodput(*slo, summary, records)));
     for (index, expectation) in spec.expect.iter().enumerate() {
         let broken = match expectation {
             Expectation::Ttft(at) => at_stat("ttft", *at, summary),
@@ -38,7 +39,7 @@ pub(super) fn judge(spec: &Spec, case: &ExpandedCase, summary: &Summary, records
             Expectation::OutputTokenThroughput(bound) => bounded("output_token_throughput", *bound, summary),
             Expectation::TotalTokenThroughput(bound) => bounded("total_token_throughput", *bound, summary),
             Expectation::Goodput(goodput) => {
-                let ratio = goodput_ratio(*goodput, records);
+                let ratio = goodput_ratio(goodput.slo(), records);
                 let broken = within(&ratio, Some(goodput.at_least), None);
                 judged.measurements.push(ratio);
                 broken
@@ -96,7 +97,7 @@ fn within(figure: &Measurement, at_least: Option<f64>, at_most: Option<f64>) -> 
 }
 
 /// Whether one request kept every limit; nothing where that cannot be said of it.
-fn keeps(goodput: Goodput, record: &Record) -> Option<bool> {
+pub(super) fn keeps(slo: Slo, record: &Record) -> Option<bool> {
     if record.outcome == Outcome::Cancelled {
         return None;
     }
@@ -105,9 +106,9 @@ fn keeps(goodput: Goodput, record: &Record) -> Option<bool> {
     }
     let seconds = |ns: f64| ns / 1e9;
     let limits = [
-        (goodput.ttft, record.ttft().map(|ns| ns as f64)),
-        (goodput.tpot, record.tpot()),
-        (goodput.e2e, record.e2e().map(|ns| ns as f64)),
+        (slo.ttft, record.ttft().map(|ns| ns as f64)),
+        (slo.tpot, record.tpot()),
+        (slo.e2e, record.e2e().map(|ns| ns as f64)),
     ];
     limits.into_iter().try_fold(true, |kept, (limit, value)| match limit {
         None => Some(kept),
@@ -115,12 +116,24 @@ fn keeps(goodput: Goodput, record: &Record) -> Option<bool> {
     })
 }
 
-fn goodput_ratio(goodput: Goodput, records: &[Record]) -> Measurement {
-    let judged: Vec<bool> = records.iter().filter(|r| !r.warmup).filter_map(|r| keeps(goodput, r)).collect();
+/// The share of requests that kept every limit, and how many did a second.
+fn goodput(slo: Slo, summary: &Summary, records: &[Record]) -> [Measurement; 2] {
+    let kept = records.iter().filter(|r| !r.warmup && keeps(slo, r) == Some(true)).count() as u64;
+    let window_s = summary.window_ns.filter(|ns| *ns > 0).map(|ns| ns as f64 / 1e9);
+    let rate = measurement(&GOODPUT, "value", window_s.map(|window| kept as f64 / window), kept);
+    [goodput_ratio(slo, records), labelled(rate, slo)]
+}
+
+fn goodput_ratio(slo: Slo, records: &[Record]) -> Measurement {
+    let judged: Vec<bool> = records.iter().filter(|r| !r.warmup).filter_map(|r| keeps(slo, r)).collect();
     let kept = judged.iter().filter(|kept| **kept).count();
     let ratio = (!judged.is_empty()).then(|| kept as f64 / judged.len() as f64);
-    let mut figure = measurement(&GOODPUT_RATIO, "value", ratio, judged.len() as u64);
-    for (name, limit) in [("ttft", goodput.ttft), ("tpot", goodput.tpot), ("e2e", goodput.e2e)] {
+    labelled(measurement(&GOODPUT_RATIO, "value", ratio, judged.len() as u64), slo)
+}
+
+/// The figure with the limits that it is of.
+fn labelled(mut figure: Measurement, slo: Slo) -> Measurement {
+    for (name, limit) in slo.limits() {
         if let Some(limit) = limit {
             figure.labels.insert(format!("{name}_at_most"), limit.into());
         }
@@ -187,7 +200,7 @@ mod tests {
 
     #[test]
     fn goodput_leaves_out_what_it_cannot_judge() {
-        let goodput = Goodput { ttft: None, tpot: Some(0.03), e2e: None, at_least: 0.5 };
+        let goodput = Slo { ttft: None, tpot: Some(0.03), e2e: None };
         let mut single = record(1, 0, Outcome::Ok);
         single.events.truncate(1);
         let records = [record(0, 0, Outcome::Ok), single, record(2, 0, Outcome::Cancelled), refused(3)];

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Spec ─schedule─▶ what is due when ─┐
-//!    └─prompt─▶ requests, built ─────┴─drive─▶ exchange events ─timeline─▶ Record ─summary─▶ figures ─conclude─▶
+//!    └─corpus─▶ requests, built ─────┴─drive─▶ exchange events ─timeline─▶ Record ─summary─▶ figures ─conclude─▶
 //!                                                                           │ requests.jsonl, as they end
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 mod chunk;
 mod conclude;
+pub mod corpus;
 pub mod definitions;
 pub mod drive;
 mod expect;
@@ -31,7 +32,6 @@ pub mod steps;
 mod suite;
 pub mod summary;
 pub mod timeline;
-mod tokenize;
 pub mod validity;
 pub mod watch;
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 use st_harness::{
     case::ExpandedCase,
@@ -20,22 +21,38 @@ use crate::{
     client::{Limits, Request, Stamp, Target},
     perf::{
         conclude::{Run, conclude, note},
+        corpus::{self, Corpus, Item, Library, Refused},
         drive::{self, Driven, Plan, load},
         progress::Progress,
-        prompt::{Prompts, Wanted, prepare},
+        prompt::ServerCount,
         record::Record,
         schedule::{self, Schedule},
         server::{Scraped, Scraper},
         sidecar,
         spec::{Endpoint, Spec},
-        tokenize::ServerCount,
     },
     workload::workload,
 };
 
 /// Performance cases. Their files are named after run types: `smoke`, `pr`, `daily`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Perf;
+#[derive(Debug, Default)]
+pub struct Perf {
+    library: Library,
+    of_any_file: bool,
+}
+
+impl Perf {
+    /// Paths of data sets are relative to `root`.
+    pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
+        Self { library: Library::new(root), of_any_file: false }
+    }
+
+    /// Takes the cases of every file, whatever its name.
+    #[must_use]
+    pub fn of_any_file(self) -> Self {
+        Self { of_any_file: true, ..self }
+    }
+}
 
 impl Suite<Target> for Perf {
     type Spec = Spec;
@@ -53,7 +70,7 @@ impl Suite<Target> for Perf {
     }
 
     fn selects(&self, file: &str, run_type: &str) -> bool {
-        file == run_type
+        self.of_any_file || file == run_type
     }
 
     fn sidecar(&self) -> Option<&'static str> {
@@ -62,18 +79,26 @@ impl Suite<Target> for Perf {
 
     fn check(&self, spec: &Spec, mistakes: &mut Mistakes<'_>) {
         spec.check(mistakes);
+        for refused in corpus::mistakes(spec, &self.library) {
+            mistakes.at(&refused.pointer, refused.message);
+        }
     }
 
     async fn run(&self, spec: &Spec, cx: &Cx<Target>) -> Observation {
         let target = cx.world.scoped(cx.case.id.as_str());
         let schedule = Schedule::of(spec);
-        let counter = ServerCount { target: &target, endpoint: spec.endpoint, cancel: &cx.cancel };
-        let prompts = match prepare(wanted(spec, &schedule), &counter).await {
-            Ok(prompts) => prompts,
-            Err(message) => return errored(unreachable_length(&cx.case, message)),
+        let counter = ServerCount {
+            target: &target,
+            endpoint: spec.endpoint,
+            template: spec.count_template,
+            cancel: &cx.cancel,
+        };
+        let corpus = match Corpus::of(spec, &schedule, mark(spec), &self.library, &counter).await {
+            Ok(corpus) => corpus,
+            Err(refused) => return errored(reason(&cx.case, refused)),
         };
         let saved = save(&schedule, cx);
-        let plan = plan(spec, &schedule, &target, &prompts, &cx.case);
+        let plan = plan(spec, &schedule, &target, &corpus, &cx.case);
         let progress = Progress::new(cx.case.id.as_str(), &schedule, spec.stop.duration);
         let measured = match measure(plan, progress, cx, &target).await {
             Ok(measured) => measured,
@@ -86,7 +111,7 @@ impl Suite<Target> for Perf {
             &Run {
                 schedule: &schedule,
                 driven: &driven,
-                prompts: &prompts,
+                corpus: &corpus,
                 readings: &server.readings,
                 clock: (jiff::Timestamp::now(), Stamp::now()),
             },
@@ -106,26 +131,15 @@ fn errored(reason: Reason) -> Observation {
     Observation::new(Ending::Errored(Reasons::one(reason)))
 }
 
-fn wanted(spec: &Spec, schedule: &Schedule) -> Wanted {
-    Wanted {
-        warmup: schedule.warmup(),
-        measured: schedule.measured(),
-        tokens: spec.input_len,
-        language: spec.language,
-        seed: spec.seed,
-        mark: mark(spec),
-    }
-}
-
 /// The same for the same workload, another for every other.
 fn mark(spec: &Spec) -> u64 {
     let hash = workload(spec.workload_key()).hash;
     hash.get(..16).and_then(|head| u64::from_str_radix(head, 16).ok()).unwrap_or_default()
 }
 
-fn unreachable_length(case: &ExpandedCase, message: String) -> Reason {
-    let reason = Reason::new("input-len", message);
-    match case.origin.place("/input_len") {
+fn reason(case: &ExpandedCase, refused: Refused) -> Reason {
+    let reason = Reason::new("prompts", refused.message);
+    match case.origin.place(&refused.pointer) {
         Some(place) => reason.at(place),
         None => reason,
     }
@@ -140,24 +154,14 @@ fn save(schedule: &Schedule, cx: &Cx<Target>) -> Result<Artifact, String> {
 }
 
 /// Everything that will be sent.
-fn plan(spec: &Spec, schedule: &Schedule, target: &Target, prompts: &Prompts, case: &ExpandedCase) -> Plan {
-    let (warmup, measured) = prompts.texts.split_at((schedule.warmup() as usize).min(prompts.texts.len()));
-    let (mut warmup, mut measured) = (warmup.iter(), measured.iter());
-    let mut index = 0;
-    let mut made = |prompt: &String| {
-        index += 1;
-        request(spec, target, prompt, &format!("{}-{}", case.id, index - 1))
-    };
+fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case: &ExpandedCase) -> Plan {
+    let made = |(item, index): (&Item, usize)| request(spec, target, item, &format!("{}-{index}", case.id));
+    let mut requests = corpus.items.iter().zip(0..).map(made);
     let epochs = schedule
         .epochs
         .iter()
         .map(|epoch| drive::Epoch {
-            requests: warmup
-                .by_ref()
-                .take(epoch.warmup as usize)
-                .chain(measured.by_ref().take(epoch.measured as usize))
-                .map(&mut made)
-                .collect(),
+            requests: requests.by_ref().take((epoch.warmup + epoch.measured) as usize).collect(),
             warmup: epoch.warmup as usize,
             pace: epoch.pace.clone(),
         })
@@ -165,22 +169,22 @@ fn plan(spec: &Spec, schedule: &Schedule, target: &Target, prompts: &Prompts, ca
     Plan {
         epochs,
         backend: spec.concurrency_backend,
-        limits: Limits { idle: None, ..Limits::within(Duration::from_secs(spec.request_timeout_s)) },
+        limits: Limits { idle: None, ..Limits::within(spec.request_timeout()) },
         stop: spec.stop,
     }
 }
 
 /// The body of one request, as it is sent.
-fn body(spec: &Spec, prompt: &str) -> Value {
+fn body(spec: &Spec, item: &Item) -> Value {
     let asked = match spec.endpoint {
-        Endpoint::Chat => json!({"messages": [{"role": "user", "content": prompt}]}),
-        Endpoint::Completions => json!({"prompt": prompt}),
+        Endpoint::Chat => json!({"messages": item.content.messages()}),
+        Endpoint::Completions => json!({"prompt": item.content.text()}),
     };
-    let common = json!({
-        "max_tokens": spec.output_len,
-        "stream": true,
-        "stream_options": {"include_usage": true, "continuous_usage_stats": true},
-    });
+    let usage = match spec.continuous_usage {
+        true => json!({"include_usage": true, "continuous_usage_stats": true}),
+        false => json!({"include_usage": true}),
+    };
+    let common = json!({"max_tokens": item.output_len, "stream": true, "stream_options": usage});
     [asked, common, json!(spec.sampling)]
         .into_iter()
         .filter_map(|part| match part {
@@ -192,13 +196,14 @@ fn body(spec: &Spec, prompt: &str) -> Value {
 }
 
 /// `id` goes along, so that a request can be found again in the server's log.
-fn request(spec: &Spec, target: &Target, prompt: &str, id: &str) -> Request {
-    let body = target.with_model(&body(spec, prompt));
+fn request(spec: &Spec, target: &Target, item: &Item, id: &str) -> Request {
+    let body = target.with_model(&body(spec, item));
     let mut request = match spec.endpoint {
         Endpoint::Chat => target.chat(&body),
         Endpoint::Completions => target.completions(&body),
     };
     request.headers.push(("x-request-id".to_owned(), id.to_owned()));
+    request.read_size = spec.read_size.and_then(|size| usize::try_from(size).ok());
     request
 }
 
@@ -247,6 +252,7 @@ pub(crate) mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::perf::prompt::Content;
 
     /// A case of nothing but a name.
     pub(crate) fn case() -> ExpandedCase {
@@ -258,9 +264,13 @@ pub(crate) mod tests {
         serde_json::from_str(&text).unwrap()
     }
 
+    fn hi() -> Item {
+        Item { content: Content::Text("hi".to_owned()), tokens: None, output_len: 4, source: 0 }
+    }
+
     #[test]
     fn a_request_says_what_the_case_asked_for_and_nothing_else() {
-        let chat = body(&spec(r#","sampling":{"temperature":0,"top_k":8}"#), "hi");
+        let chat = body(&spec(r#","sampling":{"temperature":0,"top_k":8}"#), &hi());
         let expected = json!({
             "messages": [{"role": "user", "content": "hi"}],
             "max_tokens": 4,
@@ -271,10 +281,16 @@ pub(crate) mod tests {
             "ignore_eos": true,
         });
         assert_eq!(chat, expected);
-        let completions = body(&spec(r#","endpoint":"completions","sampling":{"ignore_eos":false}"#), "hi");
+        let extra = r#","endpoint":"completions","sampling":{"ignore_eos":false},"continuous_usage":false"#;
+        let completions = body(&spec(extra), &hi());
         assert_eq!(completions["prompt"], "hi");
         assert_eq!(completions["ignore_eos"], false);
         assert!(completions.get("messages").is_none());
+        assert_eq!(completions["stream_options"], json!({"include_usage": true}));
+        let told =
+            vec![json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": "hi"})];
+        let several = Item { content: Content::Messages(told.clone()), ..hi() };
+        assert_eq!(body(&spec(""), &several)["messages"], json!(told));
     }
 
     /// A server that counts words, and streams one token every 3 ms after 20 ms.
@@ -329,7 +345,7 @@ pub(crate) mod tests {
             said.as_object_mut().unwrap().remove(key);
         }
         let spec: Spec = serde_json::from_value(said).unwrap();
-        let observation = Perf.run(&spec, &cx).await;
+        let observation = Perf::default().run(&spec, &cx).await;
         let lines = std::fs::read_to_string(path.join(&observation.artifacts[0].path)).unwrap();
         (observation, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }

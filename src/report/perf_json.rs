@@ -20,7 +20,7 @@ use serde_json::Value;
 use st_harness::{
     journal::{RunRecord, TrialRecord, TrialState},
     report::{Document, Files, Report},
-    verdict::{Measurement, Verdict, Workload},
+    verdict::{Details, Measurement, Verdict, Workload},
 };
 
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PerfJson;
 
-/// Length of a bucket of the values over time.
+/// Length of a bucket of the values over time, where the case does not say.
 const BUCKET_NS: u64 = 1_000_000_000;
 /// Length of a window with whole distributions.
 const WINDOW_NS: u64 = 10_000_000_000;
@@ -148,11 +148,17 @@ impl<'a> Whole<'a> {
             figures,
             warmup: warmup(records),
             details: finished.and_then(|finished| Some(&finished.details.as_ref()?.value)),
-            over_time: Series::of(records, BUCKET_NS),
+            over_time: Series::of(records, bucket(finished.and_then(|finished| finished.details.as_ref()))),
             windows: Windows { interval_ns: WINDOW_NS, windows: windows(records, WINDOW_NS) },
             gauges: sidecars.gauges.clone(),
         }
     }
+}
+
+/// The length of a bucket that the case asked for.
+fn bucket(details: Option<&Details>) -> u64 {
+    let said = details.and_then(|details| details.value.pointer("/spec/bucket_interval_ns")?.as_u64());
+    said.unwrap_or(BUCKET_NS)
 }
 
 /// The latencies of the warm-up, beside which those of the measured requests can be held: cold and warm.

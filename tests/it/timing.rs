@@ -91,7 +91,7 @@ async fn trial(folder: &Utf8Path, base_url: &str, id: &str, spec: &Spec) -> (Obs
         cancel: CancellationToken::new(),
         run_type: "smoke".to_owned(),
     };
-    let observation = Perf.run(spec, &cx).await;
+    let observation = Perf::default().run(spec, &cx).await;
     let rows = observation.artifacts.iter().find(|artifact| artifact.role == "requests").unwrap();
     let text = std::fs::read_to_string(folder.join(&rows.path)).unwrap();
     (observation, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())

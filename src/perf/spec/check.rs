@@ -4,13 +4,16 @@
 
 use st_harness::suite::Mistakes;
 
-use super::{Climb, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Spec};
+use super::{Climb, ConcurrencyBackend, ControlMethod, FailureStop, Layout, Rate, Spec, Spread};
 
 /// More threads than this measure their own scheduling.
 const MOST_THREADS: u32 = 1024;
 
 pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     at_least_one(spec, mistakes);
+    positive(spec, mistakes);
+    lengths(spec, mistakes);
+    dataset(spec, mistakes);
     amount(spec, mistakes);
     match spec.control_method {
         ControlMethod::Fixed => needs_concurrency(spec, "fixed", mistakes),
@@ -34,8 +37,9 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
 fn at_least_one(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     for (pointer, value) in [
         ("/concurrency", spec.concurrency),
-        ("/input_len", Some(spec.input_len)),
-        ("/output_len", Some(spec.output_len)),
+        ("/input_len", spec.input_len),
+        ("/output_len", spec.output_len),
+        ("/read_size", spec.read_size),
         ("/requests", spec.requests),
         ("/requests_per_concurrency", spec.requests_per_concurrency),
         ("/epochs", Some(spec.epochs)),
@@ -44,8 +48,81 @@ fn at_least_one(spec: &Spec, mistakes: &mut Mistakes<'_>) {
             mistakes.at(pointer, "expected at least 1, found 0");
         }
     }
-    if spec.request_timeout_s == 0 {
-        mistakes.at("/request_timeout_s", "expected at least 1 second, found 0");
+}
+
+fn positive(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    for (key, value, unit, least) in [
+        ("request_timeout_s", spec.request_timeout_s, "seconds", 0.001),
+        ("bucket_interval_ms", spec.bucket_interval_ms, "milliseconds", 1.0),
+    ] {
+        if !(value.is_finite() && value >= least) {
+            mistakes.at(&format!("/{key}"), format!("expected at least {least} {unit}, found {value}"));
+        }
+    }
+    for message in spec.slo.iter().flat_map(|slo| slo.mistakes()) {
+        mistakes.at("/slo", message);
+    }
+}
+
+/// Random text is as long as the case says; an item of a file says it itself.
+fn lengths(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    for (key, length) in [("input_len", spec.input_len), ("output_len", spec.output_len)] {
+        if length.is_none() && spec.draws_text() {
+            mistakes.at("", format!("expected `{key}`: random text has no length of its own"));
+        }
+    }
+    for (key, range, of) in [
+        ("input_range", spec.input_range, spec.input_len),
+        ("output_range", spec.output_range, spec.output_len),
+    ] {
+        let Spread { above, below } = range;
+        if !(0.0..=1.0).contains(&above) {
+            mistakes.at(&format!("/{key}/above"), format!("expected a share from 0 to 1, found {above}"));
+        }
+        if !(0.0..1.0).contains(&below) {
+            mistakes
+                .at(&format!("/{key}/below"), format!("expected a share from 0 to below 1, found {below}"));
+        }
+        if of.is_none() && !range.is_none() {
+            let length = key.replace("range", "len");
+            mistakes
+                .at(&format!("/{key}"), format!("expected `{length}` beside it, from which lengths differ"));
+        }
+    }
+    if let Some(shortest) = spec.input_len.map(|length| spec.input_range.bounds(length).0)
+        && spec.prefix_len >= shortest
+    {
+        mistakes.at(
+            "/prefix_len",
+            format!(
+                "expected less than the shortest prompt ({shortest} tokens), of which it is a part, found {}",
+                spec.prefix_len
+            ),
+        );
+    }
+}
+
+fn dataset(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    for (index, source) in spec.dataset.iter().enumerate() {
+        let at = |key: &str| format!("/dataset/{index}{key}");
+        match (source.layout, &source.path) {
+            (Layout::Random, Some(_)) => mistakes.at(&at("/path"), "random text is read from no file"),
+            (Layout::Random, None) | (_, Some(_)) => {}
+            (layout, None) => {
+                mistakes.at(&at(""), format!("expected `path`, the file in the layout `{}`", layout.name()));
+            }
+        }
+        if !(source.weight.is_finite() && source.weight > 0.0) {
+            mistakes.at(&at("/weight"), format!("expected a number above 0, found {}", source.weight));
+        }
+        if spec.dataset[..index].iter().any(|before| before.name() == source.name()) {
+            let message =
+                format!("there is a source `{}` already: its figures stand under its `name`", source.name());
+            mistakes.at(&at(""), message);
+        }
+    }
+    if spec.prefix_len > 0 && !spec.draws_text() {
+        mistakes.at("/prefix_len", "no prompt is random text, which alone can have a common prefix");
     }
 }
 
@@ -194,6 +271,10 @@ mod tests {
             json!({"control_method": rate, "concurrency": null, "concurrency_backend": "asyncio"}),
             json!({"control_method": rate, "requests": null, "stop": {"duration": "30s"}}),
             json!({"stop": {"duration": "1m", "failures": {"ratio_above": 0.5}}}),
+            json!({"input_range": {"above": 1.0, "below": 0.5}, "prefix_len": 3}),
+            json!({"dataset": [{"layout": "custom", "path": "a.jsonl"}], "input_len": null, "output_len": null}),
+            json!({"dataset": [{"layout": "random"}, {"layout": "alpaca", "path": "a.json", "weight": 3}]}),
+            json!({"slo": {"ttft": 0.05, "e2e": 1}, "bucket_interval_ms": 100, "request_timeout_s": 0.5}),
         ] {
             assert_eq!(mistakes(good.clone()), [""; 0], "{good}");
         }
@@ -229,6 +310,19 @@ mod tests {
             ),
             (json!({"epochs": 0}), "expected at least 1, found 0"),
             (json!({"expect": [{"goodput": {"at_least": 0.9}}]}), "expected a limit: `ttft`, `tpot`, `e2e`"),
+            (json!({"input_len": null}), "expected `input_len`: random text has no length of its own"),
+            (json!({"input_range": {"above": 2}}), "expected a share from 0 to 1, found 2"),
+            (json!({"output_range": {"below": 1}}), "expected a share from 0 to below 1, found 1"),
+            (json!({"prefix_len": 8}), "expected less than the shortest prompt (8 tokens)"),
+            (json!({"request_timeout_s": 0}), "expected at least 0.001 seconds, found 0"),
+            (json!({"bucket_interval_ms": 0.5}), "expected at least 1 milliseconds, found 0.5"),
+            (json!({"slo": {}}), "expected a limit: `ttft`, `tpot`, `e2e` or several, found none"),
+            (json!({"dataset": [{"layout": "custom"}]}), "expected `path`, the file in the layout `custom`"),
+            (
+                json!({"dataset": [{"layout": "custom", "path": "a"}, {"layout": "custom", "path": "b"}]}),
+                "there is a source `custom` already",
+            ),
+            (json!({"dataset": [{"layout": "random", "weight": 0}]}), "expected a number above 0, found 0"),
             (
                 json!({"expect": [{"failure_ratio": {}}]}),
                 "expected `at_least`, `at_most` or both, found neither",

@@ -3,7 +3,7 @@
 //! 性能期望：阈值与 goodput。
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that must hold of the figures. Latencies are in seconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -127,13 +127,46 @@ impl Bound {
     }
 }
 
-impl Goodput {
-    fn mistakes(self) -> Vec<String> {
-        let limits = [("ttft", self.ttft), ("tpot", self.tpot), ("e2e", self.e2e)];
-        let mut found: Vec<_> = limits.iter().filter_map(|&(name, value)| limit(name, value)).collect();
-        if limits.iter().all(|(_, value)| value.is_none()) {
+/// Limits that a good request keeps, in seconds; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// Limit of its time to first token.
+    #[serde(default)]
+    pub ttft: Option<f64>,
+    /// Limit of its time per output token.
+    #[serde(default)]
+    pub tpot: Option<f64>,
+    /// Limit of its time to the last token.
+    #[serde(default)]
+    pub e2e: Option<f64>,
+}
+
+impl Slo {
+    /// The limits by name.
+    pub fn limits(self) -> [(&'static str, Option<f64>); 3] {
+        [("ttft", self.ttft), ("tpot", self.tpot), ("e2e", self.e2e)]
+    }
+
+    /// What is wrong with it, one sentence a mistake.
+    pub(super) fn mistakes(self) -> Vec<String> {
+        let mut found: Vec<_> =
+            self.limits().iter().filter_map(|&(name, value)| limit(name, value)).collect();
+        if self.limits().iter().all(|(_, value)| value.is_none()) {
             found.push("expected a limit: `ttft`, `tpot`, `e2e` or several, found none".to_owned());
         }
+        found
+    }
+}
+
+impl Goodput {
+    /// Its limits.
+    pub fn slo(self) -> Slo {
+        Slo { ttft: self.ttft, tpot: self.tpot, e2e: self.e2e }
+    }
+
+    fn mistakes(self) -> Vec<String> {
+        let mut found = self.slo().mistakes();
         if !(0.0..=1.0).contains(&self.at_least) {
             found.push(format!("expected `at_least` from 0 to 1, found {}", self.at_least));
         }

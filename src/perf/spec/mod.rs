@@ -4,14 +4,18 @@
 
 mod check;
 mod expectation;
+mod key;
 mod load;
+mod workload;
 
-pub use expectation::{AtStat, Bound, Expectation, Goodput, Stat};
+use std::time::Duration;
+
+pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
 pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Stop};
+pub use workload::{Layout, Source, Spread};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 use st_harness::suite::Mistakes;
 
 /// One performance case, beside the keys that every case has.
@@ -30,10 +34,28 @@ pub struct Spec {
     /// Who carries them.
     #[serde(default)]
     pub concurrency_backend: ConcurrencyBackend,
-    /// Tokens of a prompt as the server counts them, chat template included.
-    pub input_len: u32,
-    /// Tokens asked for: `max_tokens`.
-    pub output_len: u32,
+    /// Where the prompts come from, several sources by their weights. Default: seeded random text.
+    #[serde(default)]
+    pub dataset: Vec<Source>,
+    /// Tokens of a prompt as the server counts them. Of a data set in files every item must have it; without it
+    /// its items are as long as they are.
+    #[serde(default)]
+    pub input_len: Option<u32>,
+    /// By how much prompts may be longer or shorter.
+    #[serde(default)]
+    pub input_range: Spread,
+    /// Whether `input_len` counts what the server adds too: the chat template.
+    #[serde(default = "yes")]
+    pub count_template: bool,
+    /// So many tokens at the beginning of random prompts are the same in all of them; part of `input_len`.
+    #[serde(default)]
+    pub prefix_len: u32,
+    /// Tokens asked for: `max_tokens`. Without it each item of a data set says its own.
+    #[serde(default)]
+    pub output_len: Option<u32>,
+    /// By how much requests may ask for more or less.
+    #[serde(default)]
+    pub output_range: Spread,
     /// How many requests are measured, in each epoch.
     #[serde(default)]
     pub requests: Option<u32>,
@@ -56,19 +78,40 @@ pub struct Spec {
     /// How the server is asked to sample.
     #[serde(default)]
     pub sampling: Sampling,
+    /// Ask for a count of the tokens with every event (`continuous_usage_stats`), without which events that hold
+    /// several tokens cannot be told from others.
+    #[serde(default = "yes")]
+    pub continuous_usage: bool,
     /// Seed of the prompts and of the arrivals.
     #[serde(default)]
     pub seed: u64,
     /// The longest a single request may take, in seconds.
     #[serde(default = "request_timeout_s")]
-    pub request_timeout_s: u64,
+    pub request_timeout_s: f64,
+    /// Hand answers on in pieces of at most so many bytes, as if they had been read so. Default: as they come.
+    #[serde(default)]
+    pub read_size: Option<u32>,
+    /// Length of the intervals of the values over time, in milliseconds.
+    #[serde(default = "bucket_interval_ms")]
+    pub bucket_interval_ms: f64,
+    /// Limits that a good request keeps, in seconds: what share of requests did, and how many a second, are figures.
+    #[serde(default)]
+    pub slo: Option<Slo>,
     /// What must hold of the figures. Without any, a trial passes when a request succeeded.
     #[serde(default)]
     pub expect: Vec<Expectation>,
 }
 
-fn request_timeout_s() -> u64 {
-    1000
+fn request_timeout_s() -> f64 {
+    1000.0
+}
+
+fn bucket_interval_ms() -> f64 {
+    1000.0
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> u32 {
@@ -152,39 +195,27 @@ impl Spec {
         self.requests.or_else(|| self.requests_per_concurrency?.checked_mul(self.concurrency?))
     }
 
-    /// What runs must share to be comparable; see the architecture's `workload_key`.
-    pub fn workload_key(&self) -> Map<String, Value> {
-        let common = json!({
-            "endpoint": self.endpoint,
-            "backend": self.endpoint.backend(),
-            "dataset": "random",
-            "language": self.language,
-            "tokenizer": "server",
-            "input_len": self.input_len,
-            "output_len": self.output_len,
-            "concurrency": self.concurrency,
-            "concurrency_backend": self.concurrency_backend,
-            "control_method": self.control_method.name(),
-            "sampling": self.sampling,
-            "stream": true,
-        });
-        let control = match self.control_method {
-            ControlMethod::Fixed => json!({}),
-            ControlMethod::Climb(climb) => json!({
-                "climb_mode": climb.mode,
-                "init_concurrency": climb.init_concurrency,
-                "growth_rate": climb.growth_rate,
-                "growth_interval_ms": climb.growth_interval_ms,
-            }),
-            ControlMethod::Rate(rate) => json!({
-                "request_rate": rate.requests_per_second,
-                "burstiness": rate.burstiness,
-            }),
-        };
-        let fields = |part| match part {
-            Value::Object(map) => map,
-            _ => unreachable!("json! of braces is an object"),
-        };
-        fields(common).into_iter().chain(fields(control)).collect()
+    /// The longest a single request may take.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::try_from_secs_f64(self.request_timeout_s).unwrap_or(Duration::MAX)
+    }
+
+    /// Length of the intervals of the values over time, in nanoseconds.
+    pub fn bucket_interval_ns(&self) -> u64 {
+        (self.bucket_interval_ms * 1e6) as u64
+    }
+
+    /// Whether any prompt is random text.
+    pub fn draws_text(&self) -> bool {
+        self.dataset.is_empty() || self.dataset.iter().any(|source| source.layout == Layout::Random)
+    }
+
+    /// The data set's name in reports and file names: its layout, or `mixture`.
+    pub fn dataset_name(&self) -> &'static str {
+        match self.dataset.as_slice() {
+            [] => Layout::Random.name(),
+            [only] => only.layout.name(),
+            _ => "mixture",
+        }
     }
 }

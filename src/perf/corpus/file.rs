@@ -1,0 +1,212 @@
+//! A data set's file as items: [`File::read`] understands every [`Layout`]. Must not know which items are asked, nor by
+//! whom.
+//!
+//! 数据集文件：custom、ShareGPT、Alpaca、LongBench 布局。
+
+use camino::Utf8Path;
+use serde_json::Value;
+
+use crate::{
+    perf::{prompt::Content, spec::Layout},
+    workload::sha256_hex,
+};
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// SHA-256 of its bytes, hex.
+    pub sha256: String,
+    /// Its items, in its order.
+    pub entries: Vec<Entry>,
+    /// Items that ask nothing: conversations in which no person speaks first.
+    pub left_out: usize,
+}
+
+/// An item of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// What it asks.
+    pub content: Content,
+    /// How many tokens it says that it has.
+    pub input_tokens: Option<u64>,
+    /// How many tokens it asks for.
+    pub output_len: Option<u32>,
+}
+
+impl File {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// In words: that it cannot be read, or which item is not as its layout says.
+    pub fn read(path: &Utf8Path, layout: Layout) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+        let mut file = Self { sha256: sha256_hex(text.as_bytes()), entries: Vec::new(), left_out: 0 };
+        for (place, row) in rows(&text).map_err(|error| format!("`{path}`: {error}"))? {
+            let entry = entry(&row, layout)
+                .map_err(|error| format!("`{path}`, {place}: {error} (layout `{}`)", layout.name()))?;
+            match entry {
+                Some(entry) => file.entries.push(entry),
+                None => file.left_out += 1,
+            }
+        }
+        if file.entries.is_empty() {
+            return Err(format!("`{path}` holds no item of the layout `{}`", layout.name()));
+        }
+        Ok(file)
+    }
+}
+
+/// An array, or a value a line; each with where it stands.
+fn rows(text: &str) -> Result<Vec<(String, Value)>, String> {
+    if text.trim_start().starts_with('[') {
+        let all: Vec<Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        return Ok((1..).zip(all).map(|(number, row)| (format!("item {number}"), row)).collect());
+    }
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(number, line)| {
+            let row = serde_json::from_str(line).map_err(|error| format!("line {number}: {error}"))?;
+            Ok((format!("line {number}"), row))
+        })
+        .collect()
+}
+
+/// What a row asks; nothing where it asks nothing.
+fn entry(row: &Value, layout: Layout) -> Result<Option<Entry>, String> {
+    let content = match layout {
+        Layout::Custom => Some(custom(row)?),
+        Layout::Sharegpt => first_turn(row)?.map(Content::Text),
+        Layout::Alpaca => Some(Content::Text(joined(text(row, "instruction")?, optional(row, "input")?))),
+        Layout::Longbench => Some(Content::Text(joined(text(row, "context")?, optional(row, "input")?))),
+        Layout::Random => return Err("random text is read from no file".to_owned()),
+    };
+    let (input_tokens, output_len) = (amount(row, "input_tokens")?, amount(row, "output_len")?);
+    let output_len = output_len
+        .map(|tokens| u32::try_from(tokens).map_err(|_| format!("`output_len` {tokens} is too large")))
+        .transpose()?;
+    Ok(content.map(|content| Entry { content, input_tokens, output_len }))
+}
+
+fn custom(row: &Value) -> Result<Content, String> {
+    match (row.get("prompt"), row.get("messages")) {
+        (Some(Value::String(prompt)), None) => Ok(Content::Text(prompt.clone())),
+        (None, Some(Value::Array(messages))) if !messages.is_empty() => {
+            match messages.iter().find(|message| !message["role"].is_string()) {
+                Some(_) => Err("expected a `role` in every message".to_owned()),
+                None => Ok(Content::Messages(messages.clone())),
+            }
+        }
+        (Some(_), Some(_)) => Err("expected one of `prompt` and `messages`, found both".to_owned()),
+        _ => Err("expected `prompt`, a text, or `messages`, an array that is not empty".to_owned()),
+    }
+}
+
+/// What the person says who speaks first.
+fn first_turn(row: &Value) -> Result<Option<String>, String> {
+    let turns = row.get("conversations").or_else(|| row.get("conversation")).and_then(Value::as_array);
+    let turns = turns.ok_or("expected `conversations`, an array")?;
+    let Some(first) = turns.iter().find(|turn| turn["from"] != "system") else { return Ok(None) };
+    let is_person = first["from"] == "human" || first["from"] == "user";
+    Ok(first["value"].as_str().filter(|said| is_person && !said.is_empty()).map(str::to_owned))
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> Result<&'a str, String> {
+    row.get(key).and_then(Value::as_str).ok_or_else(|| format!("expected `{key}`, a text"))
+}
+
+fn optional<'a>(row: &'a Value, key: &str) -> Result<&'a str, String> {
+    match row.get(key) {
+        None | Some(Value::Null) => Ok(""),
+        Some(value) => value.as_str().ok_or_else(|| format!("expected `{key}` to be a text")),
+    }
+}
+
+fn joined(first: &str, second: &str) -> String {
+    if second.is_empty() { first.to_owned() } else { format!("{first}\n\n{second}") }
+}
+
+fn amount(row: &Value, key: &str) -> Result<Option<u64>, String> {
+    match row.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().filter(|amount| *amount > 0) {
+            Some(amount) => Ok(Some(amount)),
+            None => Err(format!("expected `{key}` to be a whole number of at least 1, found {value}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(layout: Layout, text: &str) -> Result<File, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = camino::Utf8PathBuf::from_path_buf(folder.path().join("data")).unwrap();
+        std::fs::write(&path, text).unwrap();
+        File::read(&path, layout).map_err(|error| error.replace(path.as_str(), "data"))
+    }
+
+    fn asked(layout: Layout, text: &str) -> Vec<String> {
+        read(layout, text).unwrap().entries.iter().map(|entry| entry.content.text()).collect()
+    }
+
+    #[test]
+    fn the_samples_of_every_layout_are_read() {
+        let sample = |name: &str, layout| {
+            let path =
+                camino::Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perf/data").join(name);
+            File::read(&path, layout).unwrap()
+        };
+        let custom = sample("custom.jsonl", Layout::Custom);
+        assert_eq!(custom.entries.len(), 6);
+        assert!(matches!(&custom.entries[5].content, Content::Messages(messages) if messages.len() == 2));
+        assert_eq!((custom.entries[0].output_len, custom.entries[1].output_len), (Some(12), None));
+        let sharegpt = sample("sharegpt.json", Layout::Sharegpt);
+        assert_eq!((sharegpt.entries.len(), sharegpt.left_out), (4, 1));
+        let alpaca = sample("alpaca.json", Layout::Alpaca);
+        assert_eq!(alpaca.entries[1].content.text(), "Sort these by length.\n\nsea, mountain, hill");
+        assert_eq!(custom.sha256.len(), 64);
+    }
+
+    #[test]
+    fn an_array_and_lines_are_the_same() {
+        let lines = "{\"prompt\": \"a\"}\n\n{\"prompt\": \"b\", \"more\": [1]}\n";
+        assert_eq!(asked(Layout::Custom, lines), ["a", "b"]);
+        assert_eq!(asked(Layout::Custom, r#"[{"prompt": "a"}, {"prompt": "b"}]"#), ["a", "b"]);
+        assert_eq!(asked(Layout::Longbench, r#"{"context": "long", "input": "why?"}"#), ["long\n\nwhy?"]);
+    }
+
+    #[test]
+    fn an_item_that_is_not_as_its_layout_says_is_named() {
+        for (layout, text, told) in [
+            (
+                Layout::Custom,
+                "{\"prompt\": \"a\"}\n{\"text\": 1}",
+                "`data`, line 2: expected `prompt`, a text, or",
+            ),
+            (Layout::Custom, "{\"prompt\": \"a\"", "`data`: line 1: EOF while parsing"),
+            (
+                Layout::Custom,
+                r#"{"prompt": "a", "output_len": 0}"#,
+                "expected `output_len` to be a whole number",
+            ),
+            (Layout::Custom, r#"{"prompt": "a", "messages": []}"#, "expected one of `prompt` and `messages`"),
+            (
+                Layout::Sharegpt,
+                "[{}]",
+                "`data`, item 1: expected `conversations`, an array (layout `sharegpt`)",
+            ),
+            (Layout::Alpaca, "[{}]", "expected `instruction`, a text"),
+            (Layout::Alpaca, "[]", "`data` holds no item of the layout `alpaca`"),
+        ] {
+            let error = read(layout, text).unwrap_err();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = File::read(Utf8Path::new("no/such.jsonl"), Layout::Custom).unwrap_err();
+        assert!(error.starts_with("cannot read `no/such.jsonl`"), "{error}");
+    }
+}

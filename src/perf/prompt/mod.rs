@@ -1,0 +1,225 @@
+//! Prompts of a wanted length: seeded Chinese and English text, made before the run. [`prepare`] fits each to
+//! the server's own count where the server counts, and says so where it does not. Must not know how they are sent.
+//!
+//! 提示词：按种子生成、长度由服务器分词器校准的中英文文本。
+
+mod fit;
+#[cfg(test)]
+mod tests;
+mod tokenize;
+mod words;
+
+use std::future::Future;
+
+use futures_util::{StreamExt as _, stream};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::perf::{
+    random::Random,
+    spec::{Language, Spread},
+};
+use fit::Fit;
+pub use tokenize::ServerCount;
+pub use words::Stream;
+use words::{Words, tokens_per_word};
+
+/// What a request asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A text: a chat's only message, or a completion's prompt.
+    Text(String),
+    /// The messages of a chat.
+    Messages(Vec<Value>),
+}
+
+impl Content {
+    /// As a chat carries it.
+    pub fn messages(&self) -> Vec<Value> {
+        match self {
+            Self::Text(text) => vec![json!({"role": "user", "content": text})],
+            Self::Messages(messages) => messages.clone(),
+        }
+    }
+
+    /// What is said, without who says it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Messages(messages) => {
+                let said = messages.iter().filter_map(|message| message["content"].as_str());
+                said.collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+}
+
+/// Counts the tokens that a prompt has for the server.
+pub trait TokenCounter: Sync {
+    /// The count; or why there is none, as a sentence.
+    fn count(&self, content: &Content) -> impl Future<Output = Result<u64, String>> + Send;
+}
+
+/// Nobody counts.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCount(
+    /// Why.
+    pub &'static str,
+);
+
+impl TokenCounter for NoCount {
+    async fn count(&self, _: &Content) -> Result<u64, String> {
+        Err(self.0.to_owned())
+    }
+}
+
+/// Who says how long a prompt is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// The server, and every prompt has the wanted length.
+    Exact,
+    /// The server; so many prompts could only be brought near the wanted length, being at most so many short.
+    Near {
+        /// How many prompts.
+        prompts: usize,
+        /// The largest distance in tokens.
+        short_by: u64,
+    },
+    /// The data set itself: each item says how long it is.
+    Recorded,
+    /// Nobody: the length is what the language's average says.
+    Estimated {
+        /// Why the server could not be asked.
+        reason: String,
+    },
+}
+
+/// A prompt of random text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// The text.
+    pub text: String,
+    /// Its tokens as they were counted; nothing where nobody counts.
+    pub tokens: Option<u64>,
+}
+
+/// Prompts of random text, and how sure their length is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// One a stream.
+    pub texts: Vec<Fitted>,
+    /// How sure their length is.
+    pub counted: Counted,
+}
+
+/// What prompts are wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Wanted {
+    /// Tokens of each.
+    pub tokens: u32,
+    /// By how much they may differ from that.
+    pub spread: Spread,
+    /// So many tokens at their beginning are the same in all of them; they are part of the length.
+    pub prefix: u32,
+    /// In which language.
+    pub language: Language,
+    /// Of everything random in them. A prompt depends on seed and stream only, not on how many there are.
+    pub seed: u64,
+    /// Draws the first words of every prompt, and nothing else: two trials ask the same at every load, and yet
+    /// neither finds the other's prompts in the server's prefix cache.
+    pub mark: u64,
+}
+
+impl Wanted {
+    /// How long the prompt of `stream` is to be.
+    fn length(&self, stream: Stream) -> u64 {
+        let mut random = Random::stream(self.seed ^ LENGTHS, stream.number());
+        u64::from(self.spread.draw(self.tokens, &mut random))
+    }
+
+    fn estimated_words(&self, tokens: u64) -> usize {
+        ((tokens as f64 / tokens_per_word(self.language)).round() as usize).max(1)
+    }
+}
+
+/// Keeps the streams of lengths apart from those of words.
+const LENGTHS: u64 = 0x6c65_6e67_7468_7321;
+/// How many prompts are fitted at once: most of the time of a count is the way to the server and back.
+const AT_ONCE: usize = 8;
+
+/// Makes the prompts of `streams`, in their order.
+///
+/// # Errors
+/// When the server counts more than the wanted tokens for even a single word: its chat template alone is longer.
+pub async fn prepare(
+    wanted: Wanted,
+    streams: Vec<Stream>,
+    counter: &impl TokenCounter,
+) -> Result<Texts, String> {
+    let prefix = match prefix(&wanted, counter).await {
+        Ok(prefix) => prefix,
+        Err(reason) => return Ok(estimated(&wanted, &streams, reason)),
+    };
+    let prefix = prefix.as_str();
+    let all: Vec<_> = streams.iter().map(|stream| one(&wanted, *stream, prefix, counter)).collect();
+    let mut made = stream::iter(all).buffered(AT_ONCE);
+    let (mut texts, mut near, mut short_by) = (Vec::new(), 0, 0);
+    while let Some(one) = made.next().await {
+        match one {
+            Ok((text, found, asked)) if found <= asked => {
+                near += usize::from(found < asked);
+                short_by = short_by.max(asked - found);
+                texts.push(Fitted { text, tokens: Some(found) });
+            }
+            Ok((_, found, asked)) => return Err(unreachable_length(asked, found, wanted.prefix)),
+            Err(reason) => return Ok(estimated(&wanted, &streams, reason)),
+        }
+    }
+    let counted = if near == 0 { Counted::Exact } else { Counted::Near { prompts: near, short_by } };
+    Ok(Texts { texts, counted })
+}
+
+fn unreachable_length(asked: u64, found: u64, prefix: u32) -> String {
+    let prefix = if prefix > 0 { " behind the common prefix" } else { "" };
+    format!(
+        "input_len {asked} cannot be reached: the server counts {found} tokens for a prompt of one word{prefix}, \
+         whatever it adds included; ask for at least that many"
+    )
+}
+
+/// The text that all prompts begin with: alone it has so many tokens more than nothing at all.
+async fn prefix(wanted: &Wanted, counter: &impl TokenCounter) -> Result<String, String> {
+    if wanted.prefix == 0 {
+        return Ok(String::new());
+    }
+    let tokens = counter.count(&Content::Text(String::new())).await? + u64::from(wanted.prefix);
+    let mut words = Words::new(wanted, Stream::Prefix);
+    let fit = Fit { before: "", words: &mut words, language: wanted.language, counter, tokens };
+    Ok(fit.run().await?.0)
+}
+
+/// One prompt, its count, and the count that was asked for.
+async fn one(
+    wanted: &Wanted,
+    stream: Stream,
+    prefix: &str,
+    counter: &impl TokenCounter,
+) -> Result<(String, u64, u64), String> {
+    let tokens = wanted.length(stream);
+    let mut words = Words::new(wanted, stream);
+    let fit = Fit { before: prefix, words: &mut words, language: wanted.language, counter, tokens };
+    let (text, found) = fit.run().await?;
+    Ok((text, found, tokens))
+}
+
+/// What can be made without anybody who counts.
+fn estimated(wanted: &Wanted, streams: &[Stream], reason: String) -> Texts {
+    let prefix_words = if wanted.prefix == 0 { 0 } else { wanted.estimated_words(wanted.prefix.into()) };
+    let prefix = Words::new(wanted, Stream::Prefix).text("", prefix_words);
+    let text = |stream: &Stream| {
+        let words = wanted.estimated_words(wanted.length(*stream)).saturating_sub(prefix_words).max(1);
+        Fitted { text: Words::new(wanted, *stream).text(&prefix, words), tokens: None }
+    };
+    Texts { texts: streams.iter().map(text).collect(), counted: Counted::Estimated { reason } }
+}

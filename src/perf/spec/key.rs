@@ -1,0 +1,114 @@
+//! What runs must share to be comparable: [`Spec::workload_key`]. A key that a case leaves at its default stands in it
+//! only where it always did, so that what was measured before stays comparable. Must not know who compares.
+//!
+//! 工作负载键：可比性的依据。
+
+use serde_json::{Map, Value, json};
+
+use super::{ControlMethod, Source, Spec};
+
+impl Spec {
+    /// What runs must share to be comparable; see the architecture's `workload_key`.
+    pub fn workload_key(&self) -> Map<String, Value> {
+        let common = json!({
+            "endpoint": self.endpoint,
+            "backend": self.endpoint.backend(),
+            "dataset": self.dataset_name(),
+            "language": self.language,
+            "tokenizer": "server",
+            "input_len": self.input_len,
+            "output_len": self.output_len,
+            "concurrency": self.concurrency,
+            "concurrency_backend": self.concurrency_backend,
+            "control_method": self.control_method.name(),
+            "sampling": self.sampling,
+            "stream": true,
+        });
+        let control = match self.control_method {
+            ControlMethod::Fixed => json!({}),
+            ControlMethod::Climb(climb) => json!({
+                "climb_mode": climb.mode,
+                "init_concurrency": climb.init_concurrency,
+                "growth_rate": climb.growth_rate,
+                "growth_interval_ms": climb.growth_interval_ms,
+            }),
+            ControlMethod::Rate(rate) => json!({
+                "request_rate": rate.requests_per_second,
+                "burstiness": rate.burstiness,
+            }),
+        };
+        let fields = |part| match part {
+            Value::Object(map) => map,
+            _ => unreachable!("json! of braces is an object"),
+        };
+        fields(common).into_iter().chain(fields(control)).chain(self.unusual()).collect()
+    }
+
+    /// What differs from the defaults of keys that came later.
+    fn unusual(&self) -> impl Iterator<Item = (String, Value)> {
+        let sources = || self.dataset.iter().map(source).collect::<Vec<_>>();
+        [
+            ("prefix_len", self.prefix_len > 0, json!(self.prefix_len)),
+            ("input_range", !self.input_range.is_none(), json!(self.input_range)),
+            ("output_range", !self.output_range.is_none(), json!(self.output_range)),
+            ("count_template", !self.count_template, json!(self.count_template)),
+            ("continuous_usage", !self.continuous_usage, json!(self.continuous_usage)),
+            ("sources", !self.dataset.is_empty(), json!(sources())),
+        ]
+        .into_iter()
+        .filter(|(_, unusual, _)| *unusual)
+        .map(|(name, _, value)| (name.to_owned(), value))
+    }
+}
+
+/// The file's name and not its folder: the same data may lie elsewhere. What is in it, its hash says in the record.
+fn source(source: &Source) -> Value {
+    json!({
+        "name": source.name(),
+        "layout": source.layout,
+        "file": source.path.as_ref().and_then(|path| path.file_name()),
+        "weight": source.weight,
+        "shuffle": source.shuffle,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(extra: &str) -> Map<String, Value> {
+        let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
+        serde_json::from_str::<Spec>(&text).unwrap().workload_key()
+    }
+
+    #[test]
+    fn defaults_of_later_keys_leave_the_key_as_it_was() {
+        let names: Vec<String> = key("").into_iter().map(|(name, _)| name).collect();
+        let known = "endpoint backend dataset language tokenizer input_len output_len concurrency concurrency_backend \
+                     control_method sampling stream";
+        assert_eq!(names.join(" "), known);
+        assert_eq!(key(""), key(r#","input_range":{},"count_template":true,"continuous_usage":true"#));
+    }
+
+    #[test]
+    fn what_changes_the_requests_changes_the_key() {
+        for extra in [
+            r#","prefix_len":2"#,
+            r#","input_range":{"above":0.1}"#,
+            r#","output_range":{"below":0.1}"#,
+            r#","count_template":false"#,
+            r#","continuous_usage":false"#,
+            r#","dataset":[{"layout":"custom","path":"a.jsonl"}]"#,
+        ] {
+            assert_ne!(key(""), key(extra), "{extra}");
+        }
+    }
+
+    #[test]
+    fn a_data_set_is_known_by_its_file_wherever_it_lies() {
+        let of = |path: &str| key(&format!(r#","dataset":[{{"layout":"custom","path":"{path}"}}]"#));
+        assert_eq!(of("a/x.jsonl"), of("/b/x.jsonl"));
+        assert_ne!(of("x.jsonl"), of("y.jsonl"));
+        assert_eq!(of("x.jsonl")["dataset"], "custom");
+    }
+}
