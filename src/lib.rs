@@ -15,6 +15,7 @@
 //! 面向 OpenAI 兼容大模型服务的系统测试、性能与精度检查。
 
 pub mod accuracy;
+pub mod acs;
 pub mod api;
 pub mod assemble;
 pub mod baseline;

@@ -6,12 +6,14 @@
 mod bench;
 mod cleanup;
 mod compare;
+mod dataset;
 mod deploy;
 mod down;
 mod live;
 mod null_server;
 mod plan;
 mod probe;
+mod prof;
 mod push;
 mod report;
 mod rescore;
@@ -26,8 +28,10 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use st_harness::exit::Exit;
+
+use crate::acs;
 
 /// System tests, benchmarks and accuracy checks for OpenAI-compatible LLM servers.
 ///
@@ -64,6 +68,10 @@ enum Command {
     Cleanup(cleanup::CleanupArgs),
     /// Find out what a server can do, with the evidence
     Probe(probe::Probe),
+    /// Measure a server as acs-bench does, with its options
+    Prof(Box<prof::Prof>),
+    /// Make data sets for measurements
+    Dataset(dataset::Dataset),
     /// Push the figures of an acs-bench summary to a Pushgateway, or those again that could not be pushed
     Push(push::PushArgs),
     /// Apply a Kubernetes manifest, and wait for its pods
@@ -80,12 +88,19 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+/// The description of the command line.
+pub fn command() -> clap::Command {
+    acs::with_short_names(Cli::command())
+}
+
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     if let Some(served) = crate::null::at_the_door() {
         return served;
     }
-    let exit: Exit = match Cli::parse().command {
+    let matches = command().get_matches_from(acs::long_names(std::env::args_os()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let exit: Exit = match cli.command {
         Command::Run(args) => run::run(*args),
         Command::RunMatrix(args) => run_matrix::run_matrix(&args),
         Command::RunFunctional(args) => run_functional::run_functional(args),
@@ -97,13 +112,15 @@ pub fn main() -> ExitCode {
         Command::Down(args) => down::down(&args),
         Command::Cleanup(args) => cleanup::cleanup(&args),
         Command::Probe(args) => probe::probe(&args),
+        Command::Prof(args) => prof::prof(&args),
+        Command::Dataset(args) => dataset::dataset(&args),
         Command::Push(args) => push::push(&args),
         Command::Deploy(args) => deploy::deploy(args),
         Command::Sim(args) => sim::sim(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::NullServer(args) => null_server::null_server(args),
-        Command::Completions(args) => shell::completions(&args, Cli::command()),
-        Command::Man(args) => shell::man(&args, Cli::command()),
+        Command::Completions(args) => shell::completions(&args, command()),
+        Command::Man(args) => shell::man(&args, command()),
     };
     exit.into()
 }

@@ -49,6 +49,15 @@ pub struct Files {
 impl Files {
     /// Reads everything below `root`. Beside what could be read it returns every mistake of every file.
     pub fn read(root: &Utf8Path, catalogue: &Catalogue) -> (Self, Vec<Problem>) {
+        Self::read_with(root, None, catalogue)
+    }
+
+    /// The same with the providers of another file, whose path is not relative to `root`.
+    pub fn read_with(
+        root: &Utf8Path,
+        providers: Option<&Utf8Path>,
+        catalogue: &Catalogue,
+    ) -> (Self, Vec<Problem>) {
         let mut files = Self::default();
         let mut problems = Vec::new();
         let mut modes: Vec<(String, ModeName)> = Vec::new();
@@ -67,7 +76,11 @@ impl Files {
                 }
             }
         }
-        if let Some((raw, origin)) = optional::<RawProviders>(root, PROVIDERS, &mut problems) {
+        let read = match providers {
+            Some(path) => document::<RawProviders>(Utf8Path::new(""), path, &mut problems),
+            None => optional::<RawProviders>(root, PROVIDERS, &mut problems),
+        };
+        if let Some((raw, origin)) = read {
             match Providers::read(raw, origin) {
                 Ok(providers) => files.providers = providers,
                 Err(mistakes) => problems.extend(mistakes),
@@ -112,6 +125,21 @@ impl Files {
                 problems.push(with_near(problem, "provider", id, &self.providers.ids().collect::<Vec<_>>()));
             }
         }
+    }
+}
+
+/// The ids of the providers in a file, in its order.
+///
+/// # Errors
+/// All that is wrong with the file.
+pub fn provider_ids(path: &Utf8Path) -> Result<Vec<String>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let read = document::<RawProviders>(Utf8Path::new(""), path, &mut problems);
+    let read = read.map(|(raw, origin)| Providers::read(raw, origin)).unwrap_or(Err(Vec::new()));
+    match read {
+        Ok(providers) if problems.is_empty() => Ok(providers.ids().map(str::to_owned).collect()),
+        Ok(_) => Err(problems),
+        Err(mistakes) => Err(problems.into_iter().chain(mistakes).map(without_secrets).collect()),
     }
 }
 
@@ -169,9 +197,15 @@ fn optional<T: DeserializeOwned>(
     path: &str,
     problems: &mut Vec<Problem>,
 ) -> Option<(T, Origin)> {
-    if !root.join(path).exists() {
-        return None;
-    }
+    root.join(path).exists().then(|| document(root, Utf8Path::new(path), problems)).flatten()
+}
+
+/// The document at `path`, which must be there.
+fn document<T: DeserializeOwned>(
+    root: &Utf8Path,
+    path: &Utf8Path,
+    problems: &mut Vec<Problem>,
+) -> Option<(T, Origin)> {
     let read = Source::load(root, &root.join(path)).and_then(|source| {
         let source = Arc::new(source);
         let value = read::document::<T>(&source)?;

@@ -20,6 +20,12 @@ pub struct Flags {
     /// The model's name in requests [env: VLLM_CIBENCH_MODEL]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
+    /// Endpoints by name, instead of those in configs/providers.yaml
+    #[arg(long, value_name = "FILE")]
+    pub providers: Option<Utf8PathBuf>,
+    /// The endpoint of this name: its address, its model and its key, before what the environment says
+    #[arg(long, value_name = "ID")]
+    pub provider: Option<String>,
     /// The environment variable that holds the server's key, instead of VLLM_CIBENCH_API_KEY
     #[arg(long, value_name = "VARIABLE")]
     pub api_key_env: Option<String>,

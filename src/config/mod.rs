@@ -32,7 +32,7 @@ pub use base_url::BaseUrl;
 pub use capabilities::{Claim, declare, parse_list};
 pub use cluster::InCluster;
 pub use environment::{Ci, Environment, Github, Nextest, PREFIX, VARIABLES};
-pub use files::Files;
+pub use files::{Files, provider_ids};
 pub use flags::Flags;
 pub use gates::{Inconclusive, Limits, PerfGate, Policy, RawLimits, RawPerfGate};
 pub use launch::{Launch, Placeholders};

@@ -44,7 +44,9 @@ pub struct Settings {
     /// What is started in a cluster (modes `k8s-hybrid` and `k8s-pd`); nothing where the server runs already: an
     /// address comes from outside, or the scenario gives one and no manifest.
     pub cluster: Option<InCluster>,
-    /// The name of the provider in file names and tables: that of the scenario's provider, else the scenario's.
+    /// What stands for the server in file names: the id of its provider, else the scenario's name.
+    pub provider_id: String,
+    /// What stands for it in tables: the name of its provider, else the scenario's name.
     pub provider_name: String,
     /// What is said of the server before it is asked. A functional file may add to it: see [`Self::declared_with`].
     declared: Vec<Declared>,
@@ -111,7 +113,7 @@ impl Settings {
         root: &Utf8Path,
         catalogue: &Catalogue,
     ) -> Result<Self, Vec<Problem>> {
-        let (files, problems) = Files::read(root, catalogue);
+        let (files, problems) = Files::read_with(root, flags.providers.as_deref(), catalogue);
         let mut resolve = Resolve { flags, environment, files: &files, problems };
         let run_type = resolve.run_type();
         let scenario = resolve.scenario();
@@ -125,7 +127,7 @@ impl Settings {
         let policy = resolve.policy();
         let on_failure = resolve.on_failure();
         let found = scenario.map(|scenario| {
-            let provider = scenario.provider.as_deref().and_then(|id| files.providers.get(id));
+            let provider = resolve.provider(scenario);
             let endpoint = resolve.endpoint(scenario, provider, &tape);
             let launch = resolve.launch(scenario, &endpoint);
             let cluster = resolve.cluster(scenario, &endpoint, root);
@@ -145,6 +147,7 @@ impl Settings {
                 let push = plan.push && !flags.dry_run;
                 Plan { on_failure: on_failure.unwrap_or(plan.on_failure), push, ..plan }
             },
+            provider_id: provider.map_or(&scenario.name, |provider| &provider.id).clone(),
             provider_name: provider.map_or(&scenario.name, |provider| &provider.name).clone(),
             declared: vec![
                 Declared { source: Source::Environment, by: format!("{PREFIX}CAPABILITIES"), claims },
@@ -248,11 +251,13 @@ struct Given {
 }
 
 impl<'a> Resolve<'a> {
-    /// The flag, else the variable.
+    /// The flag, else the variable. Where a flag names a provider, no variable says anything about the server: its
+    /// address and its key belong together.
     fn given(&self, name: &str, flag: Option<&String>) -> Option<Given> {
         let variable = name.to_ascii_uppercase();
         match flag {
             Some(value) => Some(Given { by: format!("--{}", name.replace('_', "-")), value: value.clone() }),
+            None if self.flags.provider.is_some() && ["base_url", "model"].contains(&name) => None,
             None => self
                 .environment
                 .ours(&variable)
@@ -274,13 +279,29 @@ impl<'a> Resolve<'a> {
         })
     }
 
-    /// The one that is named; else `attach` where an address is given; else `sim`.
+    /// The one that a flag names, else the scenario's own.
+    fn provider(&mut self, scenario: &Scenario) -> Option<&'a Provider> {
+        let Some(id) = &self.flags.provider else {
+            return scenario.provider.as_deref().and_then(|id| self.files.providers.get(id));
+        };
+        let found = self.files.providers.get(id);
+        if found.is_none() {
+            let file = self.flags.providers.as_deref().map_or("configs/providers.yaml", Utf8Path::as_str);
+            let problem = Problem::new(format!("--provider: there is no provider `{id}` in {file}"));
+            let ids: Vec<&str> = self.files.providers.ids().collect();
+            self.problems.push(with_near(problem, "provider", id, &ids));
+        }
+        found
+    }
+
+    /// The one that is named; else `attach` where an address or a provider is given; else `sim`.
     fn scenario(&mut self) -> Option<&'a Scenario> {
         let address = self.given("base_url", self.flags.base_url.as_ref());
         let named = self.given("scenario", self.flags.scenario.as_ref());
         let name = match (&named, &address) {
             (Some(named), _) => named.value.as_str(),
             (None, Some(_)) => "attach",
+            (None, None) if self.flags.provider.is_some() => "attach",
             (None, None) => "sim",
         };
         let Some(scenario) = self.files.scenario(name) else {
@@ -312,9 +333,12 @@ impl<'a> Resolve<'a> {
             self.problems.push(Problem::new(message).with_help(help));
         }
         let given = self.given("model", self.flags.model.as_ref()).map(|given| given.value);
+        let by_flag =
+            provider.filter(|_| self.flags.provider.is_some()).map(|provider| provider.model_name.clone());
         Endpoint {
             base_url,
             model: given
+                .or(by_flag)
                 .or_else(|| scenario.served_model_name.clone())
                 .or_else(|| provider.map(|provider| provider.model_name.clone())),
             api_key: self.api_key(provider),
@@ -330,10 +354,11 @@ impl<'a> Resolve<'a> {
             return None;
         }
         let (template, problem): (_, Box<dyn Fn(String) -> Problem>) = match (&scenario.base_url, provider) {
-            (Some(template), _) => (template, Box::new(|said| scenario.origin.problem("/base_url", said))),
-            (None, Some(provider)) => {
-                (&provider.base_url, Box::new(|said| provider.problem("base_url", said)))
+            (Some(template), _) if self.flags.provider.is_none() => {
+                (template, Box::new(|said| scenario.origin.problem("/base_url", said)))
             }
+            (_, Some(provider)) => (&provider.base_url, Box::new(|said| provider.problem("base_url", said))),
+            (Some(_), None) => return None,
             (None, None) => return None,
         };
         let filled = template.fill(self.environment).and_then(|text| BaseUrl::parse(&text));
@@ -348,7 +373,8 @@ impl<'a> Resolve<'a> {
             }
             return key;
         }
-        self.environment.api_key().or_else(|| {
+        let of_environment = self.environment.api_key().filter(|_| self.flags.provider.is_none());
+        of_environment.or_else(|| {
             let provider = provider?;
             provider.api_key(self.environment).unwrap_or_else(|said| {
                 self.problems.push(provider.problem("api_key", said));

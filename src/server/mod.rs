@@ -303,6 +303,7 @@ impl Fixture for Server {
         json!({
             "scenario": scenario.name,
             "provider": self.settings.provider_name,
+            "provider_id": self.settings.provider_id,
             "mode": scenario.mode.name().as_str(),
             "base_url": endpoint.base_url.as_ref().map(|url| url.as_str()),
             "served_model_name": endpoint.model,

@@ -14,6 +14,7 @@ mod gates;
 mod matrix;
 mod nextest;
 mod observability;
+mod prof;
 mod push;
 mod readme;
 mod replay;

@@ -65,6 +65,29 @@ fn the_address_comes_from_the_strongest_source() {
 }
 
 #[test]
+fn a_provider_that_a_flag_names_brings_its_address_its_model_and_its_key_and_nobody_elses() {
+    let environment = [
+        ("VLLM_CIBENCH_BASE_URL", "http://environment/v1"),
+        ("VLLM_CIBENCH_MODEL", "from-environment"),
+        ("VLLM_CIBENCH_API_KEY", "sk-ours"),
+    ];
+    let flags = |name: Option<&str>| Flags {
+        provider: Some("p".into()),
+        scenario: name.map(str::to_owned),
+        ..Flags::default()
+    };
+    for name in [None, Some("written"), Some("mine")] {
+        let found = settings(flags(name), &environment);
+        assert_eq!(found.endpoint.base_url.as_ref().map(|url| url.as_str()), Some("http://provider/v1"));
+        assert_eq!(found.endpoint.model.as_deref(), Some("from-provider"));
+        assert!(found.endpoint.api_key.is_none(), "the key of the environment belongs to another server");
+        assert_eq!((found.provider_id.as_str(), found.provider_name.as_str()), ("p", "Provider P"));
+    }
+    let own = settings(flags(None), &[("P_KEY", "sk-provider"), environment[2]]);
+    assert_eq!(own.endpoint.api_key.as_ref().map(|key| key.expose_secret()), Some("sk-provider"));
+}
+
+#[test]
 fn the_key_comes_from_the_strongest_source_and_is_a_secret() {
     let named = Flags { api_key_env: Some("OTHER".into()), ..scenario("mine") };
     let ours = ("VLLM_CIBENCH_API_KEY", "sk-ours");

@@ -71,11 +71,17 @@ impl<'a> Row<'a> {
         Some(opened.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 
-    /// The name that stands for the server in tables and file names.
+    /// The name that stands for the server in tables.
     pub(super) fn provider(&self) -> String {
         let started = &self.run.started;
         let named = started.requested.get("provider").and_then(Value::as_str);
         named.unwrap_or(&started.scenario).to_owned()
+    }
+
+    /// The one that stands for it in file names.
+    fn provider_id(&self) -> String {
+        let id = self.run.started.requested.get("provider_id").and_then(Value::as_str);
+        id.map_or_else(|| self.provider(), str::to_owned)
     }
 
     /// The backend that carried the load: what really ran, not what was asked for.
@@ -90,7 +96,7 @@ impl<'a> Row<'a> {
 
     /// `summary_{provider}_{control_method}_{concurrency_backend}_{time}`.
     pub(super) fn summary_name(&self) -> String {
-        let parts = ["summary".to_owned(), self.provider(), self.named("/control_method")];
+        let parts = ["summary".to_owned(), self.provider_id(), self.named("/control_method")];
         name(parts.into_iter().chain([self.concurrency_backend(), self.time()]))
     }
 
@@ -98,7 +104,7 @@ impl<'a> Row<'a> {
     pub(super) fn requests_name(&self) -> String {
         name([
             "requests".to_owned(),
-            self.provider(),
+            self.provider_id(),
             self.named("/dataset"),
             self.named("/control_method"),
             format!("concurrency{}", self.named("/concurrency")),

@@ -1,0 +1,275 @@
+//! `prof` and `dataset generate` as whoever moves over from acs-bench uses them, against the simulator.
+//!
+//! `prof` 与 `dataset generate` 的集成测试。
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use serde_json::Value;
+use snapbox::{Data, assert::Assert};
+use vllm_cibench::{
+    acs, cli,
+    sim::{Options, Sim},
+};
+
+use crate::crate_root::{CrateRoot, Ran};
+
+const BEGIN: &str = "<!-- generated: begin -->\n";
+const END: &str = "<!-- generated: end -->\n";
+
+/// `SNAPSHOTS=overwrite cargo test --test it prof` writes it anew.
+#[test]
+fn the_table_of_options_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/acs-bench.md");
+    let text = std::fs::read_to_string(&path).expect("the document");
+    let (before, rest) = text.split_once(BEGIN).expect("where the table begins");
+    let (_, after) = rest.split_once(END).expect("where it ends");
+    let current = format!("{before}{BEGIN}{}{END}{after}", acs::table(&cli::command()));
+    Assert::new().action_env("SNAPSHOTS").eq(Data::text(current).raw(), Data::read_from(&path, None).raw());
+}
+
+/// Stands before a server and keeps what is sent to it.
+struct Ear {
+    port: u16,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Ear {
+    fn before(server: &str) -> Self {
+        let server = server.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let ear = Self { port: listener.local_addr().expect("a port").port(), heard: Arc::default() };
+        let heard = Arc::clone(&ear.heard);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let upstream = TcpStream::connect(&server).expect("the server");
+                let (back, forth) = (upstream.try_clone(), client.try_clone());
+                let place = {
+                    let mut heard = heard.lock().expect("no panic");
+                    heard.push(Vec::new());
+                    heard.len() - 1
+                };
+                let heard = Arc::clone(&heard);
+                std::thread::spawn(move || {
+                    carry(client, upstream, |bytes| {
+                        heard.lock().expect("no panic")[place].extend_from_slice(bytes);
+                    })
+                });
+                std::thread::spawn(move || carry(back.expect("a clone"), forth.expect("a clone"), |_| {}));
+            }
+        });
+        ear
+    }
+
+    /// The requests for completions, in their order; one connection carries them all.
+    fn completions(&self) -> Vec<String> {
+        let heard = self.heard.lock().expect("no panic");
+        let all: Vec<String> =
+            heard.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        let load = all.iter().filter(|text| text.contains("POST /v1/chat/completions"));
+        let requests = load.flat_map(|text| text.split("POST ").skip(1));
+        let port = self.port.to_string();
+        requests
+            .filter(|request| request.starts_with("/v1/chat"))
+            .map(|request| request.replace(&port, "PORT"))
+            .collect()
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, mut keep: impl FnMut(&[u8])) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read) = from.read(&mut buffer) {
+        if read == 0 {
+            break;
+        }
+        keep(&buffer[..read]);
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
+
+fn sim() -> Sim {
+    Sim::start(Options { model: "m".to_owned(), ..Options::default() }).expect("the simulator")
+}
+
+/// A root whose providers are at `base_url`.
+fn root(base_url: &str) -> CrateRoot {
+    let providers = format!(
+        "providers:\n  - {{id: lab-1, name: The lab, api_key: EMPTY, base_url: '{base_url}', model_name: m, \
+         model_category: M}}\n  - {{id: other, name: other, base_url: 'http://127.0.0.1:9/v1', model_name: x}}\n"
+    );
+    CrateRoot::new().file("providers.yaml", &providers)
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+/// Every file below a folder whose name satisfies.
+fn found(folder: &Path, is_it: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(found(&path, is_it));
+        } else if path.file_name().and_then(|name| name.to_str()).is_some_and(is_it) {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}
+
+fn only(mut all: Vec<PathBuf>) -> PathBuf {
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("json")
+}
+
+fn fine(ran: &Ran) {
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
+fn levels_on_the_simulator_leave_the_tables_that_acs_bench_leaves() {
+    let sim = sim();
+    let root = root(&sim.base_url());
+    let ran = root.run(&words(
+        "prof -dt random -il 64 -ol 8,16 -c 1,2 -n 4,6 -p providers.yaml -pid lab-1 -g ttft:5000 -s out -bi 50 -w 1",
+    ));
+    fine(&ran);
+    assert!(ran.err.contains("prof::in64_out8_c1"), "one table of all levels: {}", ran.err);
+    let out = root.path().join("out");
+    let summary = only(
+        found(&out, &|name| name.starts_with("summary_"))
+            .into_iter()
+            .filter(|path| path.parent() == Some(&out))
+            .collect(),
+    );
+    let name = summary.file_name().expect("a name").to_str().expect("utf-8");
+    assert!(name.starts_with("summary_lab-1_fixed_threading-pool_2"), "{name}");
+    assert!(ran.out.contains(name), "its path is printed: {}", ran.out);
+    let text = std::fs::read_to_string(&summary).expect("the table");
+    let header = include_str!("../fixtures/perf/summary_header.csv").trim();
+    assert_eq!(text.lines().next(), Some(header));
+    assert_eq!(text.lines().count(), 5);
+    assert!(text.lines().nth(1).is_some_and(|row| row.contains(",The lab,")), "{text}");
+    let requests = found(&out, &|name| {
+        name.starts_with("requests_lab-1_random_fixed_concurrency2_threading-pool_input64_output16")
+    });
+    assert_eq!(requests.len(), 2, "in the run's folder and beside it");
+    let trial = json(&only(found(&out, &|name| name == "perf.prof.in64_out16_c2.json")));
+    assert_eq!(trial["details"]["prompts"]["counted"], "exact");
+    assert_eq!(trial["details"]["prompts"]["lengths"]["max"], 64.0);
+    assert_eq!(trial["over_time"]["interval_ns"], 50_000_000);
+    let goodput =
+        trial["figures"].as_array().expect("figures").iter().find(|figure| figure["name"] == "goodput_ratio");
+    assert_eq!(goodput.expect("goodput")["value"], 1.0);
+}
+
+#[test]
+fn the_same_options_send_the_same_bytes_in_the_same_order_at_the_same_times() {
+    let sim = sim();
+    let once = || {
+        let ear = Ear::before(&sim.base_url());
+        let root = root(&format!("http://127.0.0.1:{}/v1", ear.port));
+        let options = "prof -dt random -il 48 -ol 4,6 -ra 0.5 -rb 0.5 -c 1 -n 8 -w 2 -e 2 -r 200 -burst 0.5 --seed 3 \
+                       -p providers.yaml -pid lab-1 -s out";
+        fine(&root.run(&words(options)));
+        let schedules = found(&root.path().join("out"), &|name| name == "schedule.json");
+        assert_eq!(schedules.len(), 2);
+        let schedules: Vec<String> =
+            schedules.iter().map(|path| std::fs::read_to_string(path).expect("a schedule")).collect();
+        (ear.completions(), schedules)
+    };
+    let (one, again) = (once(), once());
+    assert_eq!(one.0.len(), 2 * 2 * (8 + 2), "two levels, two epochs, eight requests and two of warm-up");
+    for (one, again) in one.0.iter().zip(&again.0) {
+        assert_eq!(one, again);
+    }
+    assert_eq!(one.1, again.1);
+    let lengths: Vec<&str> = one
+        .0
+        .iter()
+        .filter_map(|request| request.split("\"max_tokens\":").nth(1)?.split(',').next())
+        .collect();
+    assert!(lengths.iter().any(|length| *length != lengths[0]), "answers have a range: {lengths:?}");
+}
+
+#[test]
+fn a_data_set_is_made_measured_and_held_to_its_length() {
+    let sim = sim();
+    let root = root(&sim.base_url());
+    let ran = root.run(&words(&format!("dataset generate -il 40 -n 5 -pl 10 -o data -t {}", sim.base_url())));
+    fine(&ran);
+    assert_eq!(ran.out.trim(), "data/random_input40.jsonl");
+    assert!(ran.err.contains("5 prompts, counted, every one as asked: 40 to 40 tokens"), "{}", ran.err);
+    let prof = |length: u32| {
+        root.run(&words(&format!(
+            "prof -i data -il {length} -ol 4 -n 5 -c 1 -p providers.yaml -pid lab-1 -s out"
+        )))
+    };
+    fine(&prof(40));
+    let trial = json(&only(found(&root.path().join("out"), &|name| name == "perf.prof.in40_out4_c1.json")));
+    assert_eq!(trial["workload"]["key"]["dataset"], "custom");
+    let source = &trial["details"]["sources"][0];
+    assert_eq!((&source["source"]["items"], &source["source"]["requests"]), (&5.into(), &5.into()));
+    assert_eq!(source["source"]["sha256"].as_str().map(str::len), Some(64));
+    let wrong = prof(41);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+    assert!(wrong.err.contains("expected a file *_input41.jsonl in"), "{}", wrong.err);
+    let named = root.run(&words(
+        "prof -i data/random_input40.jsonl -il 41 -ol 4 -n 5 -p providers.yaml -pid lab-1 -s out",
+    ));
+    assert_eq!(named.code, Some(2), "{}", named.err);
+    assert!(named.err.contains("expected every item to have 41 tokens, found one of 40"), "{}", named.err);
+}
+
+#[test]
+fn a_mixture_in_a_case_tells_each_sources_figures() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perf/data");
+    let case = format!(
+        "cases:\n  - id: mix\n    concurrency: 2\n    requests: 24\n    output_len: 6\n    dataset:\n      \
+         - {{layout: alpaca, path: '{0}/alpaca.json', weight: 3}}\n      - {{layout: sharegpt, path: '{0}/sharegpt.json', \
+         shuffle: true}}\n",
+        data.display()
+    );
+    let root = CrateRoot::new().file("cases/perf/smoke.yaml", &case);
+    fine(&root.run(&["run"]));
+    let trial: Value = serde_json::from_str(&root.left("perf/perf.smoke.mix.json")).expect("json");
+    let sources = trial["details"]["sources"].as_array().expect("sources");
+    let names: Vec<&Value> = sources.iter().map(|source| &source["source"]["name"]).collect();
+    assert_eq!(names, ["alpaca", "sharegpt"]);
+    let ok: u64 = sources.iter().map(|source| source["outcomes"]["ok"].as_u64().expect("a count")).sum();
+    assert_eq!(ok, 24);
+    assert!(
+        sources.iter().all(|source| source["figures"].as_array().is_some_and(|figures| figures.len() > 20))
+    );
+    assert_eq!(trial["workload"]["key"]["dataset"], "mixture");
+}
+
+#[test]
+fn a_provider_is_said_by_name_or_is_the_only_one() {
+    let sim = sim();
+    let root = root(&sim.base_url());
+    let prof = "prof -dt random -il 32 -ol 2 -n 1 -p providers.yaml -s out";
+    let ran = root.run(&words(prof));
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("`providers.yaml` holds 2 providers, say which: lab-1, other"), "{}", ran.err);
+    let ran = root.run(&words(&format!("{prof} -pid lab_1")));
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("--provider: there is no provider `lab_1` in providers.yaml"), "{}", ran.err);
+    // The environment speaks of another server: its key must not go to this one, nor its address count.
+    let mut command = root.command(&words(&format!("{prof} -pid lab-1")));
+    command.env("VLLM_CIBENCH_BASE_URL", "http://127.0.0.1:9/v1").env("VLLM_CIBENCH_MODEL", "x");
+    fine(&Ran::of(command.output().expect("the command starts")));
+}
