@@ -9,7 +9,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -172,8 +172,8 @@ impl TrialFolder {
     pub fn artifact(&self, role: &str, name: &str, media: &str) -> Result<Artifact, FolderError> {
         let path = self.path_of(name);
         let target = self.run.place(&path)?;
-        let bytes = fs::read(&target).map_err(at(&target))?;
-        Ok(Artifact { role: role.to_owned(), path, sha256: sha256(&bytes), media: media.to_owned() })
+        let sha256 = File::open(&target).and_then(sha256_of).map_err(at(&target))?;
+        Ok(Artifact { role: role.to_owned(), path, sha256, media: media.to_owned() })
     }
 
     /// Where `name` lies, relative to the run folder.
@@ -261,7 +261,23 @@ impl Drop for LineWriter {
 
 /// SHA-256 of `bytes`, in lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of all that `file` holds, which is never in memory as a whole.
+pub(crate) fn sha256_of(mut file: impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&piece[..n]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn at(path: &Utf8Path) -> impl FnOnce(io::Error) -> FolderError {

@@ -98,37 +98,49 @@ struct Sidecars {
 impl Sidecars {
     /// Nothing where the trial measured nothing.
     fn of(trial: &TrialRecord, files: &Files) -> Result<Option<Self>, String> {
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", trial.id());
-        let (requests, gauges) = match &trial.state {
+        Self::read(trial, files).map_err(|error| format!("{}: {error}", trial.id()))
+    }
+
+    fn read(trial: &TrialRecord, files: &Files) -> Result<Option<Self>, String> {
+        match &trial.state {
             TrialState::Interrupted { sidecar: Some(path) } => {
                 // It may have been killed before its first line.
-                (
-                    files.begun(path).unwrap_or_default(),
-                    files.begun(&path.with_file_name("gauges.jsonl")).ok(),
-                )
+                let requests = files.begun(path).unwrap_or_default();
+                let gauges = files.begun(&path.with_file_name("gauges.jsonl")).unwrap_or_default();
+                let lines = requests.split_inclusive('\n').map(|line| Ok::<_, String>(line.to_owned()));
+                Ok(Some(Self { records: sorted(lines)?, gauges: readings(&gauges)? }))
             }
             TrialState::Finished(finished) => {
-                let text = |role: &str| {
-                    let artifact = finished.artifacts.iter().find(|artifact| artifact.role == role);
-                    artifact.map(|artifact| files.text(artifact)).transpose().map_err(|error| told(&error))
-                };
-                match text("requests")? {
-                    Some(requests) => (requests, text("gauges")?),
-                    None => return Ok(None),
-                }
+                let artifact = |role: &str| finished.artifacts.iter().find(|one| one.role == role);
+                let Some(requests) = artifact("requests") else { return Ok(None) };
+                let lines = files.lines(requests).map_err(|error| error.to_string())?;
+                let gauges = artifact("gauges").map(|artifact| files.text(artifact)).transpose();
+                let gauges = gauges.map_err(|error| error.to_string())?.unwrap_or_default();
+                Ok(Some(Self { records: sorted(lines)?, gauges: readings(&gauges)? }))
             }
-            TrialState::Interrupted { sidecar: None } | TrialState::NotRun => return Ok(None),
-        };
-        let gauges = gauges.unwrap_or_default();
-        let readings = gauges.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        Ok(Some(Self {
-            records: records(&requests).map_err(|error| told(&error))?,
-            gauges: readings
-                .map(serde_json::from_str)
-                .collect::<Result<_, _>>()
-                .map_err(|error| told(&format!("gauges: {error}")))?,
-        }))
+            TrialState::Interrupted { sidecar: None } | TrialState::NotRun => Ok(None),
+        }
     }
+}
+
+/// The requests in the order of sending.
+fn sorted<E: std::fmt::Display>(
+    lines: impl Iterator<Item = Result<String, E>>,
+) -> Result<Vec<Record>, String> {
+    let shrunk = |record: Result<Record, String>| {
+        record.map(|mut record| {
+            record.events.shrink_to_fit();
+            record
+        })
+    };
+    let mut records = records(lines).map(shrunk).collect::<Result<Vec<_>, _>>()?;
+    records.sort_by_key(|record| record.index);
+    Ok(records)
+}
+
+fn readings(text: &str) -> Result<Vec<Reading>, String> {
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(serde_json::from_str).collect::<Result<_, _>>().map_err(|error| format!("gauges: {error}"))
 }
 
 impl<'a> Whole<'a> {

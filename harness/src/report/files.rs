@@ -3,11 +3,17 @@
 //!
 //! 报告可读取的试验附件，按日志中的哈希核对。
 
-use std::io::ErrorKind;
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, ErrorKind},
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::{folder::sha256, verdict::Artifact};
+use crate::{
+    folder::{sha256, sha256_of},
+    verdict::Artifact,
+};
 
 /// The folders of a run, as far as a report may look into them: one, or several where runs were merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,6 +82,36 @@ impl Files {
         Err(altered.unwrap_or_else(|| self.missing(&artifact.path)))
     }
 
+    /// The same, line by line, each with its end: a file that may be large is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text); and for a line that cannot be read.
+    pub fn lines(
+        &self,
+        artifact: &Artifact,
+    ) -> Result<impl Iterator<Item = Result<String, FileError>> + use<>, FileError> {
+        let mut altered = None;
+        for folder in &self.folders {
+            let path = folder.join(&artifact.path);
+            let failed = |source| FileError::Io { path: path.clone(), source };
+            let found = match File::open(&path) {
+                Ok(file) => sha256_of(file).map_err(failed)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(source) => return Err(failed(source)),
+            };
+            if found == artifact.sha256 {
+                let file = BufReader::new(File::open(&path).map_err(failed)?);
+                return Ok(lines(file, path));
+            }
+            altered.get_or_insert(FileError::Altered {
+                path: artifact.path.clone(),
+                found,
+                expected: artifact.sha256.clone(),
+            });
+        }
+        Err(altered.unwrap_or_else(|| self.missing(&artifact.path)))
+    }
+
     /// The text of an interrupted trial's sidecar, of which nobody knows how much there should be.
     ///
     /// # Errors
@@ -90,7 +126,7 @@ impl Files {
         self.folders.iter().filter_map(move |folder| {
             let path = folder.join(path);
             match std::fs::read(&path) {
-                Ok(bytes) => Some(Ok(String::from_utf8_lossy(&bytes).into_owned())),
+                Ok(bytes) => Some(Ok(lossy(bytes))),
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 Err(source) => Some(Err(FileError::Io { path, source })),
             }
@@ -102,6 +138,23 @@ impl Files {
         let looked = if looked.is_empty() { "none is known".to_owned() } else { looked.join(", ") };
         FileError::Missing { path: path.to_owned(), looked }
     }
+}
+
+/// The lines of `file`, which is at `path`.
+fn lines(mut file: BufReader<File>, path: Utf8PathBuf) -> impl Iterator<Item = Result<String, FileError>> {
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        match file.read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(lossy(line))),
+            Err(source) => Some(Err(FileError::Io { path: path.clone(), source })),
+        }
+    })
+}
+
+/// Without a copy where it is text.
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -133,6 +186,16 @@ mod tests {
         let files = Files::below([first, second]);
         assert_eq!(files.text(&artifact("ours")).expect("it is there"), "ours");
         assert_eq!(files.begun("requests.jsonl".into()).expect("it is there"), "of another run");
+        let lines = files.lines(&artifact("ours")).expect("it is there");
+        assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), ["ours"]);
+    }
+
+    #[test]
+    fn lines_are_those_of_the_text_each_with_its_end() {
+        let text = "one\n\nthree\nhalf";
+        let (_dir, path) = folder(&[("requests.jsonl", text)]);
+        let lines = Files::below([path]).lines(&artifact(text)).expect("it is there");
+        assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), ["one\n", "\n", "three\n", "half"]);
     }
 
     #[test]

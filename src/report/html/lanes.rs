@@ -19,16 +19,13 @@ const TICKS: u32 = 6;
 /// The lanes of a trial, folded away; nothing where it left no rows. Rows that cannot be had are told.
 pub(super) fn body(trial: &TrialRecord, files: &Files) -> Option<Markup> {
     let artifact = trial.artifacts().iter().find(|one| one.role == "requests")?;
-    let text = match files.text(artifact) {
-        Ok(text) => text,
+    let lines = match files.lines(artifact) {
+        Ok(lines) => lines,
         Err(error) => {
             return Some(html! { p.about { code { (trial.id()) } ": " (error) } });
         }
     };
-    let mut rows: Vec<Record> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    rows.sort_by_key(|row| (row.scheduled, row.index));
-    let all = rows.len();
-    rows.truncate(LANES);
+    let (rows, all) = first(lines.filter_map(|line| serde_json::from_str(&line.ok()?).ok()));
     (!rows.is_empty()).then(|| {
         html! {
             details {
@@ -41,6 +38,24 @@ pub(super) fn body(trial: &TrialRecord, files: &Files) -> Option<Markup> {
             }
         }
     })
+}
+
+/// Those that were due first, and how many there are; no more than twice as many as are drawn are held at a time.
+fn first(all: impl Iterator<Item = Record>) -> (Vec<Record>, usize) {
+    let (mut rows, mut seen) = (Vec::new(), 0);
+    let keep = |rows: &mut Vec<Record>| {
+        rows.sort_by_key(|row| (row.scheduled, row.index));
+        rows.truncate(LANES);
+    };
+    for row in all {
+        seen += 1;
+        rows.push(row);
+        if rows.len() == 2 * LANES {
+            keep(&mut rows);
+        }
+    }
+    keep(&mut rows);
+    (rows, seen)
 }
 
 fn key() -> Markup {
@@ -114,6 +129,16 @@ mod tests {
         assert_eq!(names, ["wait", "prefill", "decode"]);
         let lost: Vec<_> = parts(&record(0, 0, Outcome::Truncated)).into_iter().map(|part| part.0).collect();
         assert_eq!(lost, ["wait", "lost"]);
+    }
+
+    #[test]
+    fn of_many_requests_those_that_were_due_first_are_drawn_whatever_their_order() {
+        let (rows, all) = first((0..1000).rev().map(|n| record(n, n, Outcome::Ok)));
+        assert_eq!(all, 1000);
+        assert_eq!(
+            rows.iter().map(|row| row.index).collect::<Vec<_>>(),
+            (0..LANES as u64).collect::<Vec<_>>()
+        );
     }
 
     #[test]

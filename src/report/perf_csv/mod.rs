@@ -64,10 +64,11 @@ impl Report for PerfRequests {
         let mut documents = Vec::new();
         for row in rows(run) {
             let Some(artifact) = row.requests() else { continue };
-            let text = files.text(artifact).map_err(|error| format!("{}: {error}", row.finished.trial_id))?;
-            let records = records(&text)
+            let lines =
+                files.lines(artifact).map_err(|error| format!("{}: {error}", row.finished.trial_id))?;
+            let rows = requests::rows(records(lines))
                 .map_err(|error| format!("{}: {}: {error}", row.finished.trial_id, artifact.path))?;
-            documents.push(table(row::free(&row.requests_name(), &mut taken), requests::lines(&records))?);
+            documents.push(table(row::free(&row.requests_name(), &mut taken), rows)?);
         }
         Ok(documents)
     }

@@ -3,6 +3,8 @@
 //!
 //! 逐请求 CSV 的列。
 
+use std::fmt::Display;
+
 use crate::{client::Stamp, perf::record::Record};
 
 use super::columns::NOTHING;
@@ -52,26 +54,32 @@ fn after_due(record: &Record, at: Stamp) -> Option<String> {
     Some(seconds(at.0.checked_sub(record.scheduled.0)?))
 }
 
-/// The requests of a sidecar in the order of sending; its last line may be torn, where a process was killed.
+/// The requests of a sidecar's `lines`, each with its end; the last one may be torn, where a process was killed.
+pub(in crate::report) fn records<E: Display>(
+    lines: impl Iterator<Item = Result<String, E>>,
+) -> impl Iterator<Item = Result<Record, String>> {
+    let whole = lines.take_while(|line| line.as_ref().map_or(true, |line| line.ends_with('\n')));
+    whole.zip(1..).map(|(line, number)| {
+        let line = line.map_err(|error| error.to_string())?;
+        serde_json::from_str(&line).map_err(|error| format!("line {number}: {error}"))
+    })
+}
+
+/// Header and rows of the measured ones, in the order of sending.
 ///
 /// # Errors
 /// At a line that is no request.
-pub(in crate::report) fn records(text: &str) -> Result<Vec<Record>, String> {
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let mut records = whole
-        .lines()
-        .zip(1..)
-        .map(|(line, number)| serde_json::from_str(line).map_err(|error| format!("line {number}: {error}")))
-        .collect::<Result<Vec<Record>, _>>()?;
-    records.sort_by_key(|record| record.index);
-    Ok(records)
-}
-
-/// Header and rows of the measured ones.
-pub(super) fn lines(records: &[Record]) -> impl Iterator<Item = Vec<String>> {
-    let header = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let row = |record: &Record| {
+pub(super) fn rows(
+    records: impl Iterator<Item = Result<Record, String>>,
+) -> Result<impl Iterator<Item = Vec<String>>, String> {
+    let row = |record: &Record| -> Vec<String> {
         COLUMNS.iter().map(|(_, cell)| cell(record).unwrap_or_else(|| NOTHING.to_owned())).collect()
     };
-    std::iter::once(header).chain(records.iter().filter(|record| !record.warmup).map(row))
+    let measured = records.filter(|record| !matches!(record, Ok(record) if record.warmup));
+    // Rows are kept, and not the records: those hold every token.
+    let rows = measured.map(|record| record.map(|record| (record.index, row(&record))));
+    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|(index, _)| *index);
+    let header = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    Ok(std::iter::once(header).chain(rows.into_iter().map(|(_, row)| row)))
 }
