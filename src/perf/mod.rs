@@ -17,6 +17,7 @@ pub mod definitions;
 pub mod drive;
 mod expect;
 pub mod histogram;
+mod mould;
 mod progress;
 pub mod prompt;
 pub mod quantile;

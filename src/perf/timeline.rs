@@ -9,6 +9,7 @@ use crate::{
     client::{End, Event, Fault, Frames, Stamp},
     perf::{
         chunk::{Chunk, Usage},
+        mould::{Cast, Mould},
         record::{Channel, Connection, Outcome, Record, TokenEvent, TokenSource},
     },
 };
@@ -41,8 +42,14 @@ const MOST_AT_ONCE: u64 = 1_000_000;
 
 /// Takes the events of one exchange as they happen.
 pub struct Timeline {
-    record: Record,
     frames: Frames,
+    story: Story,
+}
+
+/// What is known so far.
+struct Story {
+    record: Record,
+    mould: Mould,
     event_stream: bool,
     refusal: Vec<u8>,
     /// The server's running count, where its events carry one.
@@ -57,7 +64,7 @@ pub struct Timeline {
 impl Timeline {
     /// A request that is about to start.
     pub fn new(slot: Slot) -> Self {
-        Self {
+        let story = Story {
             record: Record {
                 index: slot.index,
                 warmup: slot.warmup,
@@ -91,32 +98,40 @@ impl Timeline {
                 bytes: 0,
                 outcome: Outcome::Cancelled,
             },
-            frames: Frames::default(),
+            mould: Mould::default(),
             event_stream: false,
             refusal: Vec::new(),
             running: None,
             total: None,
             reasoning: None,
             fault: None,
-        }
+        };
+        Self { frames: Frames::default(), story }
     }
 
     /// Takes the next event.
     pub fn on(&mut self, event: &Event<'_>) {
+        let Self { frames, story } = self;
         match event {
             Event::Connected(connection) => {
                 let (connection, connect_ns) = Connection::told(*connection);
-                (self.record.connection, self.record.connect_ns) = (Some(connection), connect_ns);
+                (story.record.connection, story.record.connect_ns) = (Some(connection), connect_ns);
             }
-            Event::Sent(at) => self.record.sent = Some(*at),
-            Event::Headers { at, status, headers } => self.headers(*at, *status, headers),
-            Event::Bytes(at, bytes) => self.bytes(*at, bytes),
-            Event::End(at, end) => self.end(*at, end),
+            Event::Sent(at) => story.record.sent = Some(*at),
+            Event::Headers { at, status, headers } => story.headers(*at, *status, headers),
+            Event::Bytes(at, bytes) => story.bytes(*at, bytes, frames),
+            Event::End(at, end) => story.end(*at, end),
         }
     }
 
     /// What happened, once the exchange has ended.
-    pub fn finish(mut self) -> Record {
+    pub fn finish(self) -> Record {
+        self.story.finish()
+    }
+}
+
+impl Story {
+    fn finish(mut self) -> Record {
         let shown: u64 = self.record.events.iter().map(|event| event.tokens).sum();
         (self.record.output_tokens, self.record.token_source) = match (self.running, self.total) {
             (Some(running), total) => (total.unwrap_or(running), TokenSource::UsagePerEvent),
@@ -124,6 +139,8 @@ impl Timeline {
             (None, None) => (shown, TokenSource::Events),
         };
         (self.record.reasoning_tokens, self.record.content_tokens) = self.divided();
+        // Thousands of records are kept to the end of a run.
+        self.record.events.shrink_to_fit();
         self.record
     }
 
@@ -154,20 +171,18 @@ impl Timeline {
             });
     }
 
-    fn bytes(&mut self, at: Stamp, bytes: &[u8]) {
+    fn bytes(&mut self, at: Stamp, bytes: &[u8], frames: &mut Frames) {
         self.record.bytes += bytes.len() as u64;
         if !self.event_stream {
             let room = REFUSAL_KEPT.saturating_sub(self.refusal.len());
             self.refusal.extend_from_slice(&bytes[..bytes.len().min(room)]);
             return;
         }
-        let mut frames = std::mem::take(&mut self.frames);
         frames.push(bytes, &mut |name, data| self.message(at, name, data));
         if let Some(fault) = frames.fault() {
             let message = fault.to_string();
             self.blame(Outcome::Malformed { message });
         }
-        self.frames = frames;
     }
 
     /// One event of the stream.
@@ -177,10 +192,15 @@ impl Timeline {
             self.record.done.get_or_insert(at);
             return;
         }
+        if name == "message"
+            && let Some(Cast { channel, count }) = self.mould.take(data)
+        {
+            return self.tokens(at, channel, count);
+        }
         match serde_json::from_str::<Chunk<'_>>(data) {
             Ok(chunk) => match chunk.error(name) {
                 Some(message) => self.blame(Outcome::StreamError { message }),
-                None => self.chunk(at, &chunk),
+                None => self.chunk(at, &chunk, data),
             },
             Err(_) if name == "error" => self.blame(Outcome::StreamError { message: excerpt(data) }),
             Err(error) => self.blame(Outcome::Malformed {
@@ -189,7 +209,7 @@ impl Timeline {
         }
     }
 
-    fn chunk(&mut self, at: Stamp, chunk: &Chunk<'_>) {
+    fn chunk(&mut self, at: Stamp, chunk: &Chunk<'_>, data: &str) {
         let choices = chunk.choices();
         if self.record.request_id.is_none() {
             self.record.request_id = chunk.id().map(str::to_owned);
@@ -199,10 +219,11 @@ impl Timeline {
         }
         if choices.answer || choices.reasoning {
             let channel = if choices.answer { Channel::Answer } else { Channel::Reasoning };
-            self.tokens(at, channel, chunk.usage.as_ref().and_then(|usage| usage.completion_tokens));
-        }
-        if choices.answer {
-            self.record.first_answer.get_or_insert(at);
+            let count = chunk.usage.as_ref().and_then(|usage| usage.completion_tokens);
+            self.tokens(at, channel, count);
+            if choices.finish_reason.is_none() {
+                self.mould.make(data, Cast { channel, count });
+            }
         }
         if let Some(reason) = choices.finish_reason.as_deref() {
             self.record.finish.get_or_insert(at);
@@ -235,6 +256,9 @@ impl Timeline {
             return self.blame(Outcome::Malformed { message });
         }
         self.record.first_token.get_or_insert(at);
+        if channel == Channel::Answer {
+            self.record.first_answer.get_or_insert(at);
+        }
         self.record.last_token = Some(at);
         self.record.events.push(TokenEvent { at, tokens, channel });
     }

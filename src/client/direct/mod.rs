@@ -249,18 +249,19 @@ impl Exchange<'_> {
         self.write(cx, on);
         loop {
             let mut into = ReadBuf::new(scratch);
-            let read = Pin::new(&mut self.link.stream).poll_read(cx, &mut into);
+            let Poll::Ready(read) = Pin::new(&mut self.link.stream).poll_read(cx, &mut into) else {
+                return Poll::Pending;
+            };
             let at = Stamp::now();
             match read {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.lost(&error))),
-                Poll::Ready(Ok(())) if into.filled().is_empty() => {
+                Err(error) => return Poll::Ready(Err(self.lost(&error))),
+                Ok(()) if into.filled().is_empty() => {
                     return Poll::Ready(match &self.unwritten {
                         Some(error) if self.answer.phase() == Phase::Headers => Err(self.lost(error)),
                         _ => self.answer.closed(self.link.served()).map(|()| at),
                     });
                 }
-                Poll::Ready(Ok(())) => match self.answer.take(at, into.filled(), on) {
+                Ok(()) => match self.answer.take(at, into.filled(), on) {
                     Ok(false) => {}
                     Ok(true) => return Poll::Ready(Ok(at)),
                     Err(fault) => return Poll::Ready(Err(fault)),

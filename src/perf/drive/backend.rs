@@ -3,7 +3,11 @@
 //!
 //! 并发后端：线程池或单事件循环。
 
-use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread::{Builder, Scope, ScopedJoinHandle, scope},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -25,6 +29,10 @@ pub(crate) const POOL: &str = "load-";
 pub(crate) const LOOP: &str = "loadloop";
 /// How the thread beside a pool is called that only wakes, to see how late threads wake here.
 const BESIDE: &str = "canary";
+/// How long after one wait the one event loop waits again at the earliest. Under a thousand streams an event comes
+/// every few microseconds, and to be woken for each of them costs more than the event: what has come meanwhile is then
+/// taken together. A loop with less to do waits less often anyhow, and is not held up.
+const APART: Duration = Duration::from_micros(50);
 
 /// Runs one epoch to its end.
 ///
@@ -95,7 +103,7 @@ fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
     turn: &Turn<'_, T::Outgoing, K>,
     canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
-    let (runtime, transport) = (runtime()?, transport.apart()?);
+    let (runtime, transport) = (built(current_thread().on_thread_park(apart()))?, transport.apart()?);
     scope(|scope| {
         let load = async {
             tokio::select! {
@@ -137,10 +145,29 @@ async fn all<T: Transport, K: Fn(Record) + Send + Sync>(transport: &T, turn: &Tu
 }
 
 fn runtime() -> Result<Runtime, String> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("no event loop for the load: {error}"))
+    built(&mut current_thread())
+}
+
+fn current_thread() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all();
+    builder
+}
+
+fn built(builder: &mut tokio::runtime::Builder) -> Result<Runtime, String> {
+    builder.build().map_err(|error| format!("no event loop for the load: {error}"))
+}
+
+/// What keeps two waits of a loop [`APART`].
+fn apart() -> impl Fn() + Send + Sync {
+    let last = AtomicU64::new(0);
+    move || {
+        let since = Stamp::now().since(Stamp(last.load(Ordering::Relaxed)));
+        if let Some(early) = APART.checked_sub(since) {
+            std::thread::sleep(early);
+        }
+        last.store(Stamp::now().0, Ordering::Relaxed);
+    }
 }
 
 fn spawn<'scope, R: Send + 'scope>(
