@@ -197,7 +197,11 @@ fn body(spec: &Spec, item: &Item) -> Value {
 
 /// `id` goes along, so that a request can be found again in the server's log.
 fn request(spec: &Spec, target: &Target, item: &Item, id: &str) -> Request {
-    let body = target.with_model(&body(spec, item));
+    let mut body = body(spec, item);
+    // As `Target::with_model`, without a copy of the prompt: there are thousands of them before the clock starts.
+    if let Value::Object(fields) = &mut body {
+        fields.shift_insert(0, "model".to_owned(), Value::String(target.model.clone()));
+    }
     let mut request = match spec.endpoint {
         Endpoint::Chat => target.chat(&body),
         Endpoint::Completions => target.completions(&body),

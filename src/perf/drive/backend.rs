@@ -33,6 +33,8 @@ const BESIDE: &str = "canary";
 /// every few microseconds, and to be woken for each of them costs more than the event: what has come meanwhile is then
 /// taken together. A loop with less to do waits less often anyhow, and is not held up.
 const APART: Duration = Duration::from_micros(50);
+/// After so many events timers are looked at again, and requests that are due go out.
+const AT_ONCE: usize = 128;
 
 /// Runs one epoch to its end.
 ///
@@ -103,7 +105,8 @@ fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
     turn: &Turn<'_, T::Outgoing, K>,
     canary: &Canary,
 ) -> Result<Vec<ThreadUse>, String> {
-    let (runtime, transport) = (built(current_thread().on_thread_park(apart()))?, transport.apart()?);
+    let (mut builder, transport) = (current_thread(), transport.apart()?);
+    let runtime = built(builder.on_thread_park(apart()).max_io_events_per_tick(AT_ONCE))?;
     scope(|scope| {
         let load = async {
             tokio::select! {
