@@ -17,6 +17,7 @@ use st_harness::{
     report::Report,
     session::{Plan, Session, Stages},
     suite::Suite,
+    terminal,
 };
 
 use crate::{
@@ -149,7 +150,7 @@ impl Assembly {
             }
         }
         for warning in &settings.warnings {
-            eprintln!("warning: {warning}");
+            terminal::say(&format!("warning: {warning}"));
         }
         if let Some(problem) = settings.refused_by_nextest(environment) {
             return Err(vec![problem]);

@@ -12,23 +12,37 @@ use st_harness::{
     case::TrialId,
     journal::{Event, TrialFinished},
     report::text,
+    terminal::{self, Ink, paint},
 };
 
 /// Gathers the performance trials of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Levels(Mutex<Heard>);
 
-/// Rows in the order in which the levels were planned: which of them comes to run first is left to chance.
+/// Rows in the order in which the levels were planned: what came to its end may leave gaps.
 #[derive(Debug, Default)]
 struct Heard {
     planned: Vec<TrialId>,
     rows: BTreeMap<usize, Row>,
 }
 
+/// How a row says that nothing failed.
+const NONE_FAILED: &str = "0.0 %";
+
 type Row = [String; COLUMNS.len()];
 
-const COLUMNS: [&str; 9] =
-    ["level", "requests", "TTFT p50", "TTFT p99", "TPOT p50", "E2E p99", "req/s", "tok/s", "failed"];
+/// Two lines of heads keep the columns narrow.
+const COLUMNS: [(&str, &str); 9] = [
+    ("", ""),
+    ("", "n"),
+    ("TTFT", "p50"),
+    ("TTFT", "p99"),
+    ("TPOT", "p50"),
+    ("E2E", "p99"),
+    ("", "req/s"),
+    ("", "tok/s"),
+    ("", "failed"),
+];
 
 impl Levels {
     /// Takes an event; gives the table when the run is over and there was more than one level.
@@ -82,27 +96,48 @@ fn row(finished: &TrialFinished) -> Option<Row> {
     ])
 }
 
+/// The table, within 80 columns for names that are not too long: what all names begin with stands above it, and of
+/// failures nothing is said where there are none.
 fn table(rows: &[&Row]) -> String {
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).fold(COLUMNS[column].chars().count(), usize::max)
+    let title = common(rows);
+    let rows: Vec<Row> = rows
+        .iter()
+        .map(|row| {
+            let mut row = (*row).clone();
+            row[0] = row[0][title.len()..].replace("::", " ");
+            row
+        })
+        .collect();
+    let last = if rows.iter().all(|row| row[COLUMNS.len() - 1] == NONE_FAILED) { 1 } else { 0 };
+    let columns = COLUMNS.len() - last;
+    let heads = [COLUMNS.map(|(over, _)| over.to_owned()), COLUMNS.map(|(_, under)| under.to_owned())];
+    let wide =
+        |column: usize| rows.iter().chain(&heads).map(|row| terminal::width(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    let line = |row: &Row| {
+        let cells = row.iter().zip(&widths).enumerate();
+        // Names to the left, numbers to the right.
+        let padded = cells.map(|(column, (cell, width))| match column {
+            0 => terminal::padded(cell, *width),
+            _ => terminal::indented(cell, *width),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let line = |cells: [&str; COLUMNS.len()]| {
-        let padded: Vec<String> = cells
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            // Names to the left, numbers to the right.
-            .map(
-                |(column, (cell, width))| {
-                    if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                },
-            )
-            .collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    let body = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
-    std::iter::once(line(COLUMNS)).chain(body).collect::<Vec<_>>().join("\n")
+    let title = title.trim_end_matches("::").to_owned();
+    let mut lines = heads.iter().map(|head| paint(Ink::Strong, &line(head))).collect::<Vec<_>>();
+    if !title.is_empty() {
+        lines.insert(0, paint(Ink::Strong, &title));
+    }
+    lines.extend(rows.iter().map(line));
+    lines.join("\n")
+}
+
+/// What all names begin with, up to a `::`.
+fn common(rows: &[&Row]) -> String {
+    let Some((first, others)) = rows.split_first() else { return String::new() };
+    let ends = first[0].match_indices("::").map(|(at, mark)| at + mark.len());
+    let shared = |end: &usize| others.iter().all(|row| row[0].starts_with(&first[0][..*end]));
+    ends.filter(shared).last().map_or_else(String::new, |end| first[0][..end].to_owned())
 }
 
 #[cfg(test)]
@@ -184,11 +219,25 @@ mod tests {
         assert_eq!(levels.hear(&level("perf::pr::chat::c_1", Some(0.0512))), None);
         let table = levels.hear(&over()).unwrap();
         let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines[0].starts_with("level           requests  TTFT p50"), "{table}");
-        assert!(lines[1].starts_with("pr::chat::c_1         16   51.2 ms"), "{table}");
-        assert!(lines[2].starts_with("pr::chat::c_16        16         -"), "{table}");
-        assert!(lines[1].ends_with("123.5      -  25.0 %"), "{table}");
+        assert_eq!(lines[0], "\u{1b}[1mpr::chat\u{1b}[0m");
+        assert!(lines[1].contains("TTFT  TTFT"), "{table}");
+        assert_eq!(lines[3], "c_1   16  51.2 ms     -     -    -  123.5      -  25.0 %");
+        assert_eq!(lines[4], "c_16  16        -     -     -    -  123.5      -  25.0 %");
+        assert!(lines.iter().all(|line| terminal::width(line) <= 80), "{table}");
+    }
+
+    #[test]
+    fn where_nothing_failed_nothing_is_said_of_it() {
+        let row = |name: &str| {
+            let mut row: Row = std::array::from_fn(|_| "1".to_owned());
+            (row[0], row[8]) = (name.to_owned(), NONE_FAILED.to_owned());
+            row
+        };
+        let (one, other) =
+            (row("daily::chat::c_16::in_4096::out_1024"), row("daily::chat::c_16::in_4096::out_4096"));
+        let told = table(&[&one, &other]);
+        assert!(told.contains("daily::chat::c_16::in_4096") && !told.contains("failed"), "{told}");
+        assert!(told.lines().last().unwrap().starts_with("out_4096"), "{told}");
     }
 
     #[test]

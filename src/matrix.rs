@@ -8,7 +8,10 @@ use st_harness::{
     exit::Exit,
     journal::{Counts, RunRecord, Status},
     report::text,
+    terminal::{Ink, indented, padded, paint, width},
 };
+
+use crate::console::ink;
 
 /// A run over several scenarios.
 #[derive(Debug, Clone, Serialize)]
@@ -67,21 +70,33 @@ impl Matrix {
         Exit::worst(self.lines.iter().filter_map(|line| line.exit_code).map(Exit::of_code))
     }
 
-    /// For a terminal.
+    /// For a terminal of 80 columns: where names are too long for that, each stands above its line.
     pub fn text(&self) -> String {
-        let widest =
-            self.lines.iter().map(|line| line.scenario.len()).max().unwrap_or(0).max("scenario".len());
-        let row = |scenario: &str, status: &str, cells: [String; 3], rest: &str| {
-            let [functional, accuracy, perf] = cells;
-            format!("{scenario:<widest$}  {status:<12} {functional:>14} {accuracy:>10} {perf:>10}  {rest}")
+        let heads = ["scenario", "status", STAGES[0], STAGES[1], STAGES[2], "exit", "time"];
+        let rows: Vec<[String; 7]> = self.lines.iter().map(Line::row).collect();
+        let all = || rows.iter().map(|row| row.each_ref().map(String::as_str)).chain([heads]);
+        let widths: [usize; 7] = std::array::from_fn(|at| all().map(|row| width(row[at])).max().unwrap_or(0));
+        let above = widths.iter().sum::<usize>() + 2 * (widths.len() - 1) > COLUMNS;
+        let line = |row: [&str; 7], status: Option<Status>| {
+            let cells = row.iter().zip(widths).enumerate().skip(usize::from(above));
+            let cells = cells.map(|(at, (cell, columns))| match (at, status) {
+                (0, _) => padded(cell, columns),
+                (1, Some(status)) => padded(&paint(ink(status), cell), columns),
+                (1, None) => padded(cell, columns),
+                _ => indented(cell, columns),
+            });
+            let line = cells.collect::<Vec<_>>().join("  ");
+            let line = line.trim_end();
+            if above { format!("{}\n  {line}", row[0]) } else { line.to_owned() }
         };
-        let head = row("scenario", "status", STAGES.map(str::to_owned), "exit  time");
-        let lines = self.lines.iter().map(|line| {
-            let cells = STAGES.map(|kind| line.cell(kind));
-            row(&line.scenario, line.word(), cells, &line.rest()).trim_end().to_owned()
-        });
-        let table: Vec<String> = std::iter::once(head.trim_end().to_owned()).chain(lines).collect();
-        format!("{}\n(passed/trials, skipped ones left out)\n", table.join("\n"))
+        let mut text = paint(Ink::Strong, &line(heads, None)) + "\n";
+        for (one, row) in self.lines.iter().zip(&rows) {
+            text += &(line(row.each_ref().map(String::as_str), one.status) + "\n");
+            if let Some(note) = &one.note {
+                text += &format!("  {note}\n");
+            }
+        }
+        text + "(passed/trials, skipped ones left out)\n"
     }
 
     /// For a pull request's page.
@@ -157,13 +172,17 @@ impl Line {
         }
     }
 
-    fn rest(&self) -> String {
-        let note = self.note.as_deref().unwrap_or_default();
-        let Some(exit) = self.exit_code else { return note.to_owned() };
+    /// As the table shows it.
+    fn row(&self) -> [String; 7] {
+        let [functional, accuracy, perf] = STAGES.map(|kind| self.cell(kind));
+        let exit = self.exit_code.map(|code| code.to_string()).unwrap_or_default();
         let time = self.seconds.map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
-        format!("{exit:>4}  {time} {note}").trim_end().to_owned()
+        [self.scenario.clone(), self.word().to_owned(), functional, accuracy, perf, exit, time]
     }
 }
+
+/// What a terminal has, as a rule.
+const COLUMNS: usize = 80;
 
 #[cfg(test)]
 mod tests {
@@ -191,11 +210,20 @@ mod tests {
     fn every_scenario_has_its_line_run_or_not() {
         assert_eq!(
             matrix().text(),
-            "scenario  status           functional   accuracy       perf  exit  time\n\
-             sim       failed              900/900          ·        8/8     1  21.5 s\n\
-             attach    not run                   ·          ·          ·  not run: sim was red, and `on_failure: stop_all`\n\
+            "\u{1b}[1mscenario  status   functional  accuracy  perf  exit    time\u{1b}[0m\n\
+             sim       \u{1b}[1;31mfailed\u{1b}[0m      900/900         ·   8/8     1  21.5 s\n\
+             attach    not run           ·         ·     ·\n  not run: sim was red, and `on_failure: stop_all`\n\
              (passed/trials, skipped ones left out)\n"
         );
+    }
+
+    #[test]
+    fn long_names_stand_above_their_lines_and_nothing_is_wider_than_a_terminal() {
+        let mut matrix = matrix();
+        "local_single_qwen3-32b_guided_w8a8_模型".clone_into(&mut matrix.lines[0].scenario);
+        let text = matrix.text();
+        assert!(text.lines().all(|line| width(line) <= COLUMNS), "{text}");
+        assert!(text.contains("local_single_qwen3-32b_guided_w8a8_模型\n  \u{1b}[1;31mfailed"), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use clap::Parser as _;
-use st_harness::{diag::Problems, journal::Event, libtest::Cli, report::Report, suite::Suite};
+use st_harness::{diag::Problems, journal::Event, libtest::Cli, report::Report, suite::Suite, terminal};
 
 use crate::{
     assemble::{Assembly, Door},
@@ -58,13 +58,13 @@ impl St {
                 let levels = Levels::default();
                 let hear = move |event: &Event| {
                     if let Some(table) = levels.hear(event) {
-                        eprintln!("{table}");
+                        terminal::say(&table);
                     }
                 };
                 ExitCode::from(session.listen(hear).run(&args).under_cargo_test())
             }
             Err(problems) => {
-                eprintln!("{}", Problems::from(problems));
+                terminal::say(&format!("{:#}", Problems::from(problems)));
                 ExitCode::from(st_harness::exit::Exit::Usage.code())
             }
         }

@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{
+    AnnotationKind, Group, Level, Origin, Renderer, Snippet,
+    renderer::{AnsiColor, Effects},
+};
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
@@ -122,14 +125,28 @@ impl fmt::Display for Problem {
 
 /// The marked lines alone: what a failure's text shows of the expectation that did not hold.
 pub(crate) fn render_excerpt(place: &Place, excerpt: &Excerpt) -> String {
-    rendered(&[Group::with_level(Level::NOTE).element(marked(place, excerpt))], false)
+    // What is said beside the marker is said above it too: where a line has no room for it, it is left out.
+    let end = (place.column + place.length) as usize + excerpt.label.chars().count();
+    let label = if end > WIDTH - ROOM { String::new() } else { excerpt.label.clone() };
+    let excerpt = Excerpt { label, ..excerpt.clone() };
+    rendered(&[Group::with_level(Level::NOTE).element(marked(place, &excerpt))], false)
 }
 
+/// What stands before a line of a file, and what may stand before that: `  123 | `.
+const ROOM: usize = 10;
+
 /// Lines longer than this many columns are cut round their marker.
-const WIDTH: usize = 120;
+const WIDTH: usize = 78;
 
 fn rendered(groups: &[Group<'_>], colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    // None of the bright colours of its own, which are not seen on white.
+    let ink = |colour: AnsiColor| colour.on_default().effects(Effects::BOLD);
+    let styled = Renderer::styled()
+        .error(ink(AnsiColor::Red))
+        .help(ink(AnsiColor::Green))
+        .note(ink(AnsiColor::Blue))
+        .line_num(ink(AnsiColor::Blue));
+    let renderer = if colour { styled } else { Renderer::plain() };
     renderer.term_width(WIDTH).render(groups)
 }
 
@@ -224,9 +241,10 @@ impl Extend<Problem> for Problems {
     }
 }
 
+/// With `{:#}` for a terminal, in colours.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
+        f.write_str(&self.render(f.alternate()))
     }
 }
 

@@ -38,5 +38,6 @@ mod select;
 pub mod session;
 pub mod suggest;
 pub mod suite;
+pub mod terminal;
 pub mod trial;
 pub mod verdict;

@@ -2,11 +2,9 @@
 //!
 //! `compare` 子命令。
 
-use std::io::Write as _;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
-use st_harness::{exit::Exit, journal::RunRecord};
+use st_harness::{exit::Exit, journal::RunRecord, terminal};
 
 use super::{fail, live, terms::TermsArgs};
 use crate::{
@@ -46,8 +44,7 @@ pub(super) fn compare(args: &CompareArgs) -> Exit {
     match compared(args, before, now) {
         Ok(comparison) => {
             let text = if args.json { format!("{:#}\n", json!(comparison)) } else { comparison.text() };
-            // A reader that went away is no error.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            terminal::tell(&text);
             exit(comparison.finding)
         }
         Err(message) => fail(Exit::Usage, format!("error: {message}")),

@@ -2,11 +2,9 @@
 //!
 //! `compare --live`：两个服务交替测量。
 
-use std::io::Write as _;
-
 use camino::Utf8PathBuf;
 use serde_json::json;
-use st_harness::{diag::Problems, exit::Exit};
+use st_harness::{diag::Problems, exit::Exit, terminal};
 
 use super::fail;
 use crate::{
@@ -121,8 +119,7 @@ pub(super) fn live(args: &LiveArgs, sides: &[String], as_json: bool) -> Exit {
     match told {
         Ok(told) => {
             let text = if as_json { format!("{:#}\n", json!(told)) } else { told.text() };
-            // A reader that went away is no error.
-            let _ = std::io::stdout().write_all(duel.masked(text).as_bytes());
+            terminal::tell(&duel.masked(text));
         }
         Err(reason) if exit == Exit::Interrupted => return fail(exit, reason.summary),
         Err(reason) => {

@@ -29,7 +29,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use st_harness::exit::Exit;
+use st_harness::{exit::Exit, terminal};
 
 use crate::acs;
 
@@ -127,6 +127,6 @@ pub fn main() -> ExitCode {
 
 /// Says what went wrong, on standard error.
 fn fail(exit: Exit, message: impl std::fmt::Display) -> Exit {
-    eprintln!("{message}");
+    terminal::say(&format!("{message:#}"));
     exit
 }

@@ -2,11 +2,9 @@
 //!
 //! `plan` 子命令：离线预览。
 
-use std::io::Write as _;
-
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
-use st_harness::{args::Filter, diag::Problems, exit::Exit};
+use st_harness::{args::Filter, diag::Problems, exit::Exit, terminal};
 
 use super::fail;
 use crate::{
@@ -42,8 +40,7 @@ pub(super) fn plan(args: PlanArgs) -> Exit {
     match preview {
         Ok(preview) => {
             let text = if args.json { format!("{:#}\n", json(&preview)) } else { preview.text() };
-            // A reader that went away is no error.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            terminal::tell(&text);
             Exit::Ok
         }
         Err(problems) => fail(Exit::Usage, Problems::from(problems)),

@@ -8,7 +8,7 @@ use std::{io::Write as _, time::Duration};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use st_harness::{exit::Exit, journal::RunRecord, redact::Redactor};
+use st_harness::{exit::Exit, journal::RunRecord, redact::Redactor, terminal};
 
 use super::fail;
 use crate::{
@@ -127,7 +127,7 @@ pub(super) fn after_run(folder: &Utf8Path, settings: &Settings, environment: &En
         Ok(ready) => ready,
         // Nobody expects a push of these, unless a gateway is named.
         Err(_) if settings.run_type != RunType::Daily && settings.pushgateway_url.is_none() => return,
-        Err(why) => return eprintln!("not pushed: {why}"),
+        Err(why) => return terminal::say(&format!("not pushed: {why}")),
     };
     let spool = spool(None, environment, &settings.root);
     let redactor = redactor(&url, settings.mask_urls);
@@ -200,7 +200,7 @@ fn with_pusher(
     url: &SecretString,
     act: impl AsyncFnOnce(&Pusher, &dyn Fn(&str)) -> Result<Exit, SpoolError>,
 ) -> Exit {
-    let say = |line: &str| eprintln!("{}", redactor.redact(line));
+    let say = |line: &str| terminal::say(&redactor.redact(line));
     let gateway = match Gateway::parse(url) {
         Ok(gateway) => gateway,
         Err(error) => return fail(Exit::Usage, format!("error: {error}")),

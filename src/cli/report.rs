@@ -13,10 +13,11 @@ use st_harness::{
     journal::{RunRecord, Status},
     redact::Redactor,
     report::Files,
+    terminal,
 };
 
 use super::{fail, terms::TermsArgs};
-use crate::{baseline::Baseline, outcome::outcome, report};
+use crate::{baseline::Baseline, console::told, outcome::outcome, report};
 
 /// What `report` is told.
 #[derive(Debug, clap::Args)]
@@ -84,8 +85,8 @@ fn one(args: &ReportArgs, runs: &[Utf8PathBuf], out: &Utf8Path) -> Exit {
     };
     match write(args, &record, runs, out) {
         Ok(()) => {
-            eprintln!("{}", tally(&record));
-            eprintln!("reports: {out}");
+            terminal::say(&tally(&record));
+            terminal::say(&format!("reports: {out}"));
             if args.json {
                 // A reader that went away is no error.
                 let _ = writeln!(std::io::stdout(), "{:#}", outcome(&record, out));
@@ -117,7 +118,7 @@ fn decided(args: &ReportArgs, mut record: RunRecord, folder: &Utf8Path) -> Resul
         return Err((Exit::Usage, format!("error: --baseline: there is no file or folder `{baseline}`")));
     }
     let enforced = record.started.run_type != "daily";
-    eprintln!("held against {baseline} by {}", terms.text());
+    terminal::say(&format!("held against {baseline} by {}", terms.text()));
     let gate = Baseline::open(terms.gate, baseline, &record.started.scenario, enforced)
         .map_err(|problems| (Exit::Usage, Problems::from(problems).to_string()))?;
     decide_again(&mut record, &gate, folder);
@@ -133,7 +134,7 @@ fn write(args: &ReportArgs, record: &RunRecord, runs: &[Utf8PathBuf], out: &Utf8
 /// `12 trials: 10 passed, 1 failed, 1 interrupted`.
 fn tally(record: &RunRecord) -> String {
     let counts = record.counts();
-    let words = Status::WORST_FIRST.into_iter().rev().filter(|status| counts.get(*status) > 0);
-    let list: Vec<String> = words.map(|status| format!("{} {}", counts.get(status), status.word())).collect();
+    let there = Status::WORST_FIRST.into_iter().rev().filter(|status| counts.get(*status) > 0);
+    let list: Vec<String> = there.map(|status| told(counts.get(status), status)).collect();
     format!("{} trials: {}", counts.planned, list.join(", "))
 }

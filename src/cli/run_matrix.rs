@@ -16,6 +16,7 @@ use st_harness::{
     journal::RunRecord,
     redact::Redactor,
     session::Plan,
+    terminal,
 };
 use tokio::{
     process::{Child, Command},
@@ -233,15 +234,15 @@ impl<'a> Walk<'a> {
             let text = self.redactor.redact_owned(self.matrix.markdown());
             let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
             if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
-                eprintln!("warning: cannot append to the step summary {path}: {error}");
+                terminal::say(&format!("warning: cannot append to the step summary {path}: {error}"));
             }
         }
         let text = match self.args.json {
             true => format!("{:#}\n", self.document(folder.path())),
             false => self.matrix.text(),
         };
-        let _ = std::io::stdout().write_all(self.redactor.redact(&text).as_bytes());
-        eprintln!("reports: {}", folder.path());
+        terminal::tell(&self.redactor.redact(&text));
+        terminal::say(&format!("reports: {}", folder.path()));
     }
 
     /// The matrix, with what `run --json` says of each scenario that was run.

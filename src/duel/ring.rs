@@ -12,6 +12,7 @@ use st_harness::{
     fixture::{Fixture as _, Ready, StartCx},
     folder::RunFolder,
     suite::{Cx, Suite as _},
+    terminal,
     verdict::{Measurement, Observation, Outcome, Reason},
 };
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ impl<'a> Ring<'a> {
             let cx = StartCx {
                 folder: open(duel.folder.join(name))?,
                 cancel: cancel.clone(),
-                progress: Arc::new(move |line| eprintln!("{}", redactor.redact(line))),
+                progress: Arc::new(move |line| terminal::say(&redactor.redact(line))),
                 run_id: duel.run_id.clone(),
                 wanted: Default::default(),
             };

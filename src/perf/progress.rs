@@ -49,8 +49,10 @@ impl Progress {
             }
             let length = u64::from(schedule.warmup() + schedule.measured());
             let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}");
-            View::Bar(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+            // Lines of their own, since one alone would be wider than 80 columns.
+            let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix:46!}\n  {msg}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            View::Bar(bar.with_style(style).with_prefix(id.strip_prefix("perf::").unwrap_or(id).to_owned()))
         } else {
             View::Lines { out: Box::new(std::io::stderr()), every: LINE_EVERY, any: false }
         };
@@ -77,16 +79,15 @@ impl Progress {
             return;
         }
         self.shown = now;
-        let line = self.tally.line(now, in_flight);
         match &mut self.view {
             View::Bar(bar) => {
                 bar.set_position(self.tally.ended);
-                bar.set_message(line);
+                bar.set_message(self.tally.lines(now, in_flight).join("\n  "));
             }
             View::Lines { out, any, .. } => {
                 *any = true;
                 // Nobody may be reading: that is no trouble of the measurement's.
-                let _ = writeln!(out, "{line}");
+                let _ = writeln!(out, "{}", self.tally.line(now, in_flight));
             }
         }
     }
@@ -182,14 +183,27 @@ impl Tally {
         self.ttft_ms.extend(record.ttft().map(|ns| ns as f64 / 1e6));
     }
 
-    /// `chat::c_4: 40/65, step 3 of 4, in flight 3, 5.1 req/s, 640 tok/s, TTFT p99 52 ms, 0 failed, about 9 s left`
+    /// `chat::c_4: 40/65, step 3 of 4, in flight 3, about 9 s left, 5.1 req/s, 640 tok/s, TTFT p99 52 ms, 0 failed`
     fn line(&self, now: Stamp, in_flight: u32) -> String {
-        let mut parts = vec![format!("{}: {}/{}", self.id, self.ended, self.total)];
+        let told = self.lines(now, in_flight).into_iter().filter(|line| !line.is_empty());
+        std::iter::once(format!("{}: {}/{}", self.id, self.ended, self.total))
+            .chain(told)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// How far it has come, and how it goes: always two, so that a bar keeps its place.
+    fn lines(&self, now: Stamp, in_flight: u32) -> [String; 2] {
         let Some((epoch, opened)) = self.opened else {
-            parts.push(format!("warming up, in flight {in_flight}"));
-            return parts.join(", ");
+            return [format!("warming up, in flight {in_flight}"), String::new()];
         };
         let in_window = now.since(opened);
+        let elapsed = (self.before + in_window).as_secs_f64();
+        [self.course(epoch, in_window, elapsed, in_flight), self.figures(elapsed)]
+    }
+
+    fn course(&self, epoch: u32, in_window: Duration, elapsed: f64, in_flight: u32) -> String {
+        let mut parts = Vec::new();
         if self.epochs > 1 {
             parts.push(format!("epoch {} of {}", epoch + 1, self.epochs));
         }
@@ -197,7 +211,14 @@ impl Tally {
             parts.push(format!("step {target} of {ceiling}"));
         }
         parts.push(format!("in flight {in_flight}"));
-        let elapsed = (self.before + in_window).as_secs_f64();
+        if let Some(left) = self.left(in_window, elapsed) {
+            parts.push(format!("about {:.0} s left", left.ceil()));
+        }
+        parts.join(", ")
+    }
+
+    fn figures(&self, elapsed: f64) -> String {
+        let mut parts = Vec::new();
         if elapsed > 0.0 {
             parts.push(format!("{:.1} req/s", self.ok as f64 / elapsed));
             parts.push(format!("{:.0} tok/s", self.tokens as f64 / elapsed));
@@ -207,9 +228,6 @@ impl Tally {
             parts.push(format!("TTFT p99 {p99:.1} ms"));
         }
         parts.push(format!("{} failed", self.failed));
-        if let Some(left) = self.left(in_window, elapsed) {
-            parts.push(format!("about {:.0} s left", left.ceil()));
-        }
         parts.join(", ")
     }
 
@@ -266,8 +284,8 @@ mod tests {
         tally.take(&record(2, 1000, Outcome::Truncated));
         assert_eq!(
             tally.line(Stamp(3000 * MS), 1),
-            "perf::pr::chat: 3/10, step 1 of 3, in flight 1, 0.5 req/s, 2 tok/s, TTFT p99 100.0 ms, 1 failed, \
-             about 7 s left"
+            "perf::pr::chat: 3/10, step 1 of 3, in flight 1, about 7 s left, 0.5 req/s, 2 tok/s, TTFT p99 100.0 ms, \
+             1 failed"
         );
         assert!(tally.line(Stamp(6000 * MS), 3).contains("step 3 of 3"));
     }

@@ -19,6 +19,7 @@ mod push;
 mod readme;
 mod replay;
 mod scripts;
+mod terminal;
 #[cfg(unix)]
 mod workflows;
 

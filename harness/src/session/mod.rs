@@ -145,7 +145,7 @@ impl<F: Fixture> Session<F> {
     /// Whether nothing can be run: a mistake in a file, or a filter that means nothing.
     fn refuse(&self, args: &Args, names: &[TrialId], problems: Problems) -> Result<(), Exit> {
         if !problems.is_empty() {
-            say(problems.to_string().trim_end());
+            say(format!("{problems:#}").trim_end());
             return Err(Exit::Usage);
         }
         if names.iter().any(|name| args.filter.matches(name.as_str())) {
@@ -381,6 +381,4 @@ fn fail(message: &str) -> Exit {
 }
 
 /// Standard error is for people; standard output belongs to libtest.
-pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
-}
+pub(crate) use crate::terminal::say;

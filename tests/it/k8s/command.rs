@@ -148,7 +148,7 @@ async fn a_scenario_is_deployed_tested_and_taken_down_again() {
         let status = stage.ended().await;
         let err = stage.said("err");
         assert_eq!(status.code(), Some(0), "{err}");
-        assert!(err.contains(" trials, 0 red"), "{err}");
+        assert!(err.contains(" trials: ") && !err.contains(" failed"), "{err}");
         assert!(stage.root.left("trials.csv").contains("functional::chat_core::"));
         assert!(sim.log().len() > 5, "the trials asked the server behind the node port");
 
