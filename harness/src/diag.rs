@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt};
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet,
-    renderer::{AnsiColor, Effects},
+    renderer::{AnsiColor, Effects, Style},
 };
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -139,13 +139,10 @@ const ROOM: usize = 10;
 const WIDTH: usize = 78;
 
 fn rendered(groups: &[Group<'_>], colour: bool) -> String {
-    // None of the bright colours of its own, which are not seen on white.
-    let ink = |colour: AnsiColor| colour.on_default().effects(Effects::BOLD);
-    let styled = Renderer::styled()
-        .error(ink(AnsiColor::Red))
-        .help(ink(AnsiColor::Green))
-        .note(ink(AnsiColor::Blue))
-        .line_num(ink(AnsiColor::Blue));
+    // Its own bright colours are not seen on white, and blue is not seen on black.
+    let bold = Style::new().effects(Effects::BOLD);
+    let red = AnsiColor::Red.on_default().effects(Effects::BOLD);
+    let styled = Renderer::styled().error(red).help(bold).note(bold).line_num(bold);
     let renderer = if colour { styled } else { Renderer::plain() };
     renderer.term_width(WIDTH).render(groups)
 }

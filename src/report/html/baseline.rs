@@ -37,7 +37,7 @@ pub(super) fn of(run: &RunRecord, trial: &TrialRecord) -> Option<Markup> {
     let (verdict, numbers) = its.next_back()?;
     Some(html! {
         div id=(anchor(trial.id().as_str())) {
-            (wide("baseline", html! {
+            (wide(&format!("baseline of {}", trial.id()), html! {
                 table.held {
                     caption {
                         (badge(verdict)) " " (Words("against the baseline", "与基线对比")) ": " code { (trial.id()) }
@@ -88,13 +88,22 @@ fn row(row: &Value) -> Markup {
                 @if let Some(change) = number("change") { (percent(change)) }
                 @if let Some((low, high)) = bounds { br; (percent(low)) " … " (percent(high)) }
             }
-            td.number { @if let Some(limit) = number("limit") { ((limit * 1000.0).round() / 10.0) " %" } }
+            td.number { @if let Some(limit) = number("limit") { (sign(row)) ((limit * 1000.0).round() / 10.0) " %" } }
             td.number { (text::plain(&row["n"][0])) " → " (text::plain(&row["n"][1])) }
             td {
                 span class={ "badge " (class(finding)) } { (words(finding)) }
-                @if let Some(doubt) = row["doubt"].as_str() { br; (text::visible(doubt)) }
+                @if let Some(doubt) = row["doubt"].as_str() { " " span.about { (text::visible(doubt)) } }
             }
         }
+    }
+}
+
+/// The direction of a change for the worse; none of what is judged by its value alone.
+fn sign(row: &Value) -> &'static str {
+    match row["figure"].as_str() {
+        Some("requests_per_second") => "-",
+        Some("failure_ratio") => "",
+        _ => "+",
     }
 }
 

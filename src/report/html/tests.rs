@@ -148,7 +148,8 @@ fn a_trials_gate_is_told_beside_its_charts() {
     for told in [
         "<td class=\"number\">0.200 s</td>",
         "+15.0 %",
-        "<td class=\"number\">10 %</td>",
+        "<td class=\"number\">+10 %</td>",
+        "<td class=\"number\">5 %</td>",
         "16 samples where 299",
     ] {
         assert!(page.contains(told), "{told} is not told");
