@@ -12,7 +12,7 @@ use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar as _;
 
 /// A line that begins so is to be copied: it is never broken.
-const WHOLE: &str = "again: ";
+const WHOLE: [&str; 4] = ["again: ", "saved: ", "reports: ", "files: "];
 
 /// Writes `text` and a line end to standard error.
 pub fn say(text: &str) {
@@ -110,7 +110,8 @@ fn pieces(text: &str) -> impl Iterator<Item = (&str, usize)> {
 /// where one is near, else anywhere.
 fn wrapped(line: &str, most: usize) -> String {
     let margin = line.len() - line.trim_start_matches(' ').len();
-    if width(line) <= most || most < margin + 20 || line[margin..].starts_with(WHOLE) {
+    let whole = WHOLE.iter().any(|word| line[margin..].starts_with(word));
+    if width(line) <= most || most < margin + 20 || whole {
         return line.to_owned();
     }
     let hang = " ".repeat(margin + 2);
@@ -181,9 +182,12 @@ mod tests {
 
     #[test]
     fn what_is_to_be_copied_is_never_broken_and_a_pipe_gets_lines_as_they_are() {
-        let line = format!("  again: curl -sS {}", "x".repeat(100));
-        assert_eq!(wrapped(&line, 80), line);
-        assert_eq!(laid_out(&line, None), line);
+        for line in
+            [format!("  again: curl -sS {}", "x".repeat(100)), format!("reports: ./{}", "x".repeat(100))]
+        {
+            assert_eq!(wrapped(&line, 80), line);
+            assert_eq!(laid_out(&line, None), line);
+        }
     }
 
     #[test]

@@ -121,7 +121,9 @@ pub(super) fn live(args: &LiveArgs, sides: &[String], as_json: bool) -> Exit {
             let text = if as_json { format!("{:#}\n", json!(told)) } else { told.text() };
             terminal::tell(&duel.masked(text));
         }
-        Err(reason) if exit == Exit::Interrupted => return fail(exit, reason.summary),
+        Err(reason) if exit == Exit::Interrupted => {
+            return fail(exit, format!("{}\nfiles: {}", reason.summary, duel.folder()));
+        }
         Err(reason) => {
             let message = format!("error: {}\n{}", reason.summary, reason.detail);
             return fail(exit, duel.masked(message.trim_end().to_owned()));

@@ -2,6 +2,12 @@
 //!
 //! compare --live：A/A 自检与已知差异的 A/B。
 
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use vllm_cibench::sim::{Options, Sim, Timing};
 
@@ -105,6 +111,32 @@ fn two_scenarios_can_be_compared_each_block_on_a_server_of_its_own() {
         root.run(&["compare", "--live", "A=fast", "B=slow", "--blocks", "5", "--launch-each", "--json"]);
     let told = told(&ran);
     assert_eq!((ran.code, &told["verdict"]["finding"]), (Some(1), &"regression".into()), "{told:#}");
+}
+
+#[test]
+fn a_comparison_that_is_interrupted_leaves_what_it_had_measured() {
+    let (root, server) = (root(), sim(20.0, 2.0));
+    let (a, b) = (format!("A={}", server.base_url()), format!("B={}", server.base_url()));
+    let mut command = root.command(&["compare", "--live", &a, &b, "--blocks", "50"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    let journal = || {
+        let runs = std::fs::read_dir(root.path().join("artifacts")).ok()?.flatten();
+        let journals = runs.map(|run| run.path().join("compare/journal.jsonl"));
+        journals.filter_map(|path| std::fs::read_to_string(path).ok()).next()
+    };
+    let begun = Instant::now();
+    while !journal().is_some_and(|text| text.contains("TrialFinished")) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no block came to its end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::INT).expect("it runs");
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(130), "{}", ran.err);
+    let folder = ran.err.lines().find_map(|line| line.strip_prefix("files: ")).expect("where its files lie");
+    let summary = std::fs::read_to_string(root.path().join(folder).join("summary.md")).expect("a summary");
+    assert!(summary.contains("The run was interrupted.") && summary.contains("101 planned"), "{summary}");
+    assert!(root.path().join(folder).join("report.html").is_file());
 }
 
 #[test]
