@@ -4,6 +4,7 @@
 //! config (files → types)     server (start, ready, stop) ──▶ client::Target
 //!        └────────▶ assemble ◀──┘                                │
 //!                      │                   functional · perf · accuracy (the suites; none knows another)
+//!                      │                                   └─ tools (other people's, run from outside) ─┘
 //!                      ▼                                         │
 //!         st_harness::Session ──▶ journal ──▶ reports ◀── report (the ones that know LLM servers)
 //!                      ▲
@@ -39,6 +40,7 @@ pub mod server;
 pub mod sim;
 mod st;
 mod timer;
+pub mod tools;
 pub mod workload;
 
 pub use st::{St, st};

@@ -176,6 +176,11 @@ impl TrialFolder {
         Ok(Artifact { role: role.to_owned(), path, sha256, media: media.to_owned() })
     }
 
+    /// The folder that it is part of.
+    pub fn run(&self) -> &RunFolder {
+        &self.run
+    }
+
     /// Where `name` lies, relative to the run folder.
     pub fn path_of(&self, name: &str) -> Utf8PathBuf {
         self.prefix.join(name)

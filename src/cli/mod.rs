@@ -24,6 +24,7 @@ mod shell;
 mod signals;
 mod sim;
 mod terms;
+mod tool;
 mod up;
 
 use std::process::ExitCode;
@@ -76,6 +77,8 @@ enum Command {
     Push(push::PushArgs),
     /// Apply a Kubernetes manifest, and wait for its pods
     Deploy(deploy::DeployArgs),
+    /// Other people's tools that a case may name: which there are, what would be started, whether it starts
+    Tool(tool::ToolArgs),
     /// Serve the simulator, which answers as vLLM does
     Sim(sim::Sim),
     /// Hold this program's own load, and other clients, against what a null server really sent
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Dataset(args) => dataset::dataset(&args),
         Command::Push(args) => push::push(&args),
         Command::Deploy(args) => deploy::deploy(args),
+        Command::Tool(args) => tool::tool(&args),
         Command::Sim(args) => sim::sim(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::NullServer(args) => null_server::null_server(args),

@@ -55,6 +55,7 @@ use effective::{Said, mismatches};
 use in_cluster::InCluster;
 use local::Local;
 pub use local::MARKER;
+pub(crate) use process::{Process, describe};
 use ready::{Found, Wait, until_ready};
 pub use standing::{Keeper, Standing, keep};
 

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use camino::Utf8Path;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use st_harness::folder::{FolderError, LineWriter, RunFolder};
 use tokio::{
@@ -31,7 +32,7 @@ const LINE_LIMIT: usize = 64 * 1024;
 const WATCHER: &str = r#"read -r _; kill -TERM -"$1"; sleep 5; kill -KILL -"$1""#;
 
 /// A running child, its group, and its output on the way to the log.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     group: Pid,
     /// Dropped last: its end closes the watcher's input.
@@ -43,7 +44,7 @@ pub(super) struct Process {
 
 /// How a process ended that was asked to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
+pub(crate) enum Stopped {
     /// It had ended before.
     Before(String),
     /// It went when asked.
@@ -65,9 +66,27 @@ impl Process {
         folder: &RunFolder,
         log: &str,
     ) -> Result<Self, String> {
+        Self::spawn_in(command, env, None, folder, log)
+    }
+
+    /// The same, started in `cwd`, where it is to be another than ours.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub(crate) fn spawn_in(
+        command: &[String],
+        env: &BTreeMap<String, String>,
+        cwd: Option<&Utf8Path>,
+        folder: &RunFolder,
+        log: &str,
+    ) -> Result<Self, String> {
         let (program, arguments) = command.split_first().ok_or("there is no command")?;
         let log = Arc::new(Mutex::new(Log::open(folder.clone(), log).map_err(|error| error.to_string())?));
-        let mut child = Command::new(program)
+        let mut start = Command::new(program);
+        if let Some(cwd) = cwd {
+            start.current_dir(cwd);
+        }
+        let mut child = start
             .args(arguments)
             .envs(env)
             .stdin(Stdio::null())
@@ -102,19 +121,24 @@ impl Process {
 
     /// Waits until the first process of the group ends, and says how.
     pub(super) async fn ended(&mut self) -> String {
+        self.status().await.map_or_else(|told| told, describe)
+    }
+
+    /// The same as the system tells it.
+    ///
+    /// # Errors
+    /// In one line, that it cannot be told.
+    pub(crate) async fn status(&mut self) -> Result<ExitStatus, String> {
         let status = self.child.wait().await;
         // What it printed last may still be on its way; a child of it may hold the pipes open for good.
         let pumps = futures_util::future::join_all(self.pumps.iter_mut());
         let _ = tokio::time::timeout(Duration::from_secs(1), pumps).await;
         self.pumps.clear();
-        match status {
-            Ok(status) => describe(status),
-            Err(error) => format!("ended in a way that cannot be told: {error}"),
-        }
+        status.map_err(|error| format!("ended in a way that cannot be told: {error}"))
     }
 
     /// The last lines it printed.
-    pub(super) fn last_lines(&self) -> Vec<String> {
+    pub(crate) fn last_lines(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).last.iter().cloned().collect()
     }
 
@@ -124,7 +148,7 @@ impl Process {
     }
 
     /// Asks the whole group to end, kills what has not within `patience`.
-    pub(super) async fn stop(&mut self, patience: Duration) -> Stopped {
+    pub(crate) async fn stop(&mut self, patience: Duration) -> Stopped {
         let before = self.child.try_wait().ok().flatten().map(describe);
         // Each of these fails only where nobody is left to be signalled.
         let _ = kill_process_group(self.group, Signal::TERM);
@@ -171,7 +195,8 @@ fn watch(group: Pid) -> Result<Child, String> {
         .map_err(|error| format!("cannot start /bin/sh to watch over it: {error}"))
 }
 
-fn describe(status: ExitStatus) -> String {
+/// In words: `ended with exit code 3`.
+pub(crate) fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),

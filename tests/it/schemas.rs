@@ -6,7 +6,7 @@
 use serde_json::Value;
 use snapbox::{Data, assert::Assert};
 use st_harness::case::schema_of_case_file;
-use vllm_cibench::{accuracy, config, functional, perf};
+use vllm_cibench::{accuracy, config, functional, perf, tools};
 
 fn assert_current(path: &str, schema: &Value) {
     let text = serde_json::to_string_pretty(schema).expect("json") + "\n";
@@ -23,7 +23,7 @@ fn the_schemas_of_cases_are_current() {
 
 #[test]
 fn the_schemas_of_configuration_are_current() {
-    for (path, schema) in config::schemas() {
+    for (path, schema) in config::schemas().into_iter().chain([tools::schema()]) {
         assert_current(path, &schema);
     }
 }
@@ -35,6 +35,7 @@ fn every_shipped_file_is_valid_under_its_schema() {
         ("cases/functional", schema_of_case_file::<functional::Spec>("functional")),
         ("cases/perf", schema_of_case_file::<perf::Spec>("perf")),
         ("cases/accuracy", schema_of_case_file::<accuracy::Spec>("accuracy")),
+        ("configs/tools", tools::schema().1),
     ];
     let mut checked = 0;
     for (folder, schema) in kinds {
