@@ -29,6 +29,7 @@ use crate::{
     perf::Perf,
     report,
     server::Server,
+    tools::Tools,
 };
 
 /// Set by `run-matrix` for its children: the run that they belong to.
@@ -135,7 +136,14 @@ impl Assembly {
         door: Door,
     ) -> Result<Prepared, Vec<Problem>> {
         let catalogue = functional::capability::catalogue();
-        let mut settings = Settings::resolve(flags, environment, &self.root, &catalogue)?;
+        let settings = Settings::resolve(flags, environment, &self.root, &catalogue);
+        let key = settings.as_ref().ok().and_then(|settings| settings.endpoint.api_key.clone());
+        let (tools, mistakes) = Tools::read(&self.root, environment, key);
+        let mut settings = match settings {
+            Ok(settings) if mistakes.is_empty() => settings,
+            Ok(_) => return Err(mistakes),
+            Err(problems) => return Err(problems.into_iter().chain(mistakes).collect()),
+        };
         match &self.only {
             Only::Planned => {}
             Only::Functional => {
@@ -160,8 +168,8 @@ impl Assembly {
         let gate = gate(&settings, &runs(&settings, door))?;
         let declared = settings.declared();
         let server = Server::new(Arc::clone(&settings), declared)?;
-        let mut session =
-            with_suites(Session::new(&self.root, plan, server, catalogue), &settings, environment);
+        let session = Session::new(&self.root, plan, server, catalogue);
+        let mut session = with_suites(session, &settings, environment, &tools);
         if let Only::Perf(cases) = &self.only {
             session = session.suite(Perf::new(&settings.root).of_any_file(), cases, None);
         }
@@ -184,6 +192,7 @@ fn with_suites(
     mut session: Session<Server>,
     settings: &Settings,
     environment: &Environment,
+    tools: &Tools,
 ) -> Session<Server> {
     let stages = &settings.plan;
     let only =
@@ -196,10 +205,10 @@ fn with_suites(
         session = session.suite(suite, cases, only);
     }
     if let Some(cases) = cases(settings, "accuracy", settings.accuracy_config.as_deref(), stages.accuracy) {
-        session = session.suite(accuracy(settings, environment), cases, None);
+        session = session.suite(accuracy(settings, environment).with_tools(tools.clone()), cases, None);
     }
     if let Some(cases) = cases(settings, "perf", None, stages.perf) {
-        session = session.suite(Perf::new(&settings.root), cases, None);
+        session = session.suite(Perf::new(&settings.root).with_tools(tools.clone()), cases, None);
     }
     session
 }

@@ -29,6 +29,7 @@ pub mod spec;
 pub mod statistics;
 mod suite;
 pub mod tally;
+mod tool;
 mod verdict;
 
 pub use spec::Spec;

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use st_harness::suite::Mistakes;
 
-use crate::accuracy::{
-    evaluator::{Cells, Choose, Evaluator, mgsm},
-    sandbox::Level,
+use crate::{
+    accuracy::{
+        evaluator::{Cells, Choose, Evaluator, mgsm},
+        sandbox::Level,
+    },
+    tools::Use,
 };
 
 /// One accuracy case, beside the keys that every case has.
@@ -21,6 +24,8 @@ pub struct Spec {
     /// Which benchmark.
     #[serde(default)]
     pub evaluator: Evaluator,
+    /// Let somebody else's tool ask and score, instead of an evaluator of ours.
+    pub tool: Option<Use>,
     /// The name under which scores are told and compared, in `[a-z0-9_]`; the evaluator's without one.
     pub dataset: Option<String>,
     /// Where the items are: a file or a folder, relative to the file of the case, or `env:NAME` for the path that a
@@ -234,6 +239,29 @@ impl Spec {
             mistakes.at("/sandbox", told);
         }
         self.check_subsets(mistakes);
+        self.check_tool(mistakes);
+    }
+
+    /// What only an evaluator of ours reads is a mistake beside a tool.
+    fn check_tool(&self, mistakes: &mut Mistakes<'_>) {
+        if self.tool.is_none() {
+            return;
+        }
+        if self.dataset.is_none() {
+            mistakes.at("/tool", "expected `dataset` beside it, the name under which its score is told");
+        }
+        let ours = [
+            ("/data", self.data.is_some()),
+            ("/subsets", !self.subsets.is_empty()),
+            ("/repeats", self.repeats.is_some()),
+            ("/system", self.system.is_some()),
+            ("/gate/baseline", self.gate.baseline.is_some()),
+            ("/size", self.size != Size::default()),
+            ("/compat", self.compat != Compat::default()),
+        ];
+        for (pointer, _) in ours.iter().filter(|(_, given)| *given) {
+            mistakes.at(pointer, "expected nothing beside `tool`: only the evaluators of ours read this");
+        }
     }
 
     fn check_subsets(&self, mistakes: &mut Mistakes<'_>) {
@@ -278,7 +306,15 @@ impl Spec {
 
     /// Whether prompts and answers stay out of every file of the run.
     pub fn redacts(&self) -> bool {
-        self.redact.unwrap_or(self.evaluator.is_gated())
+        let gated = || match &self.tool {
+            // Nobody but the case knows what a tool asks; that it asks a gated benchmark is told by its name.
+            Some(used) => {
+                let named = format!("{} {}", self.dataset(), Value::Object(used.with.clone()));
+                named.to_ascii_lowercase().contains(Evaluator::Gpqa.name())
+            }
+            None => self.evaluator.is_gated(),
+        };
+        self.redact.unwrap_or_else(gated)
     }
 
     /// The longest one attempt may take.

@@ -37,10 +37,12 @@ use crate::{
         sandbox::Sandbox,
         spec::Spec,
         tally::Tally,
+        tool,
         verdict::{ending, no_measurement},
     },
     client::Target,
     config::Environment,
+    tools::{Kind, Tools},
     workload::{sha256_hex, workload},
 };
 
@@ -55,6 +57,7 @@ pub struct Accuracy {
     answers: Utf8PathBuf,
     redactor: Arc<Redactor>,
     identity: String,
+    tools: Tools,
 }
 
 impl Accuracy {
@@ -67,6 +70,7 @@ impl Accuracy {
             environment: Environment::default(),
             redactor: Arc::default(),
             identity: String::new(),
+            tools: Tools::default(),
         }
     }
 
@@ -86,6 +90,12 @@ impl Accuracy {
     #[must_use]
     pub fn identified_by(self, identity: impl Into<String>) -> Self {
         Self { identity: identity.into(), ..self }
+    }
+
+    /// The same with `tools`, which a case may name.
+    #[must_use]
+    pub fn with_tools(self, tools: Tools) -> Self {
+        Self { tools, ..self }
     }
 
     /// The path that a case writes: as it is opened, and as people know it.
@@ -150,9 +160,15 @@ impl Suite<Target> for Accuracy {
 
     fn check(&self, spec: &Spec, mistakes: &mut Mistakes<'_>) {
         spec.check(mistakes);
+        if let Some(used) = &spec.tool {
+            self.tools.check(used, Kind::Accuracy, mistakes);
+        }
     }
 
     async fn run(&self, spec: &Spec, cx: &Cx<Target>) -> Observation {
+        if let Some(used) = &spec.tool {
+            return tool::observe(&self.tools, spec, used, cx).await;
+        }
         let exam = match spec.evaluator.exam(&self.supply(spec, &cx.case), &spec.choose()) {
             Ok(exam) => exam,
             Err(unready) => return not_evaluated(spec, unready),
@@ -416,7 +432,7 @@ fn conclude(
 }
 
 /// The confidence of intervals that are shown.
-const LEVEL: f64 = 0.95;
+pub(super) const LEVEL: f64 = 0.95;
 
 /// One hash over all prompts in their order.
 fn questions_sha256(rows: &[Row]) -> String {

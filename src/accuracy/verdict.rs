@@ -56,10 +56,12 @@ fn below(spec: &Spec, tally: &Tally, sure: &Sureness) -> String {
         || "no interval can be told".to_owned(),
         |bounds| format!("{:.0} % interval {:.3} to {:.3}", sure.level * 100.0, bounds.low, bounds.high),
     );
-    format!(
-        "expected a score of at least {}, found {score:.4} ({} of {}; {bounds})",
-        spec.min_score, tally.correct, tally.total
-    )
+    // A tool need not tell how many answers there were.
+    let counted = match tally.total {
+        0 => String::new(),
+        total => format!("{} of {total}; ", tally.correct),
+    };
+    format!("expected a score of at least {}, found {score:.4} ({counted}{bounds})", spec.min_score)
 }
 
 /// Why the score is none, if it is none.

@@ -94,8 +94,11 @@ impl Evidence {
             let found = find(&trial.measurements, figure)?;
             Some((figure, Point { value: found.value, n: found.n }))
         });
+        let facts = RunFacts::of(run);
+        // Where a tool measured, how our client was built does not matter.
+        let optimised = facts.optimised || trial.measurements.iter().any(is_tools);
         Some(Self {
-            run: RunFacts::of(run),
+            run: RunFacts { optimised, ..facts },
             trial_id: trial.trial_id.to_string(),
             workload,
             figures: figures.collect(),
@@ -145,10 +148,17 @@ impl Samples {
     }
 }
 
+/// Whether somebody else's tool measured it, and not our client.
+fn is_tools(figure: &Measurement) -> bool {
+    figure.source.starts_with("tool:")
+}
+
 /// The figure over the whole trial: where several bear its name, the one without labels.
 fn find(measurements: &[Measurement], figure: Figure) -> Option<&Measurement> {
     let (name, stat) = figure.measurement();
-    let named = |one: &&Measurement| one.name == name && one.stat == stat && one.source == "client";
+    let named = |one: &&Measurement| {
+        one.name == name && one.stat == stat && (one.source == "client" || is_tools(one))
+    };
     let mut all = measurements.iter().filter(named);
     let first = all.next()?;
     match first.labels.is_empty() {

@@ -25,6 +25,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "VLLM_CIBENCH_ACCURACY_DATA",
         "folder with the files of the accuracy benchmarks, such as gpqa_diamond.csv",
     ),
+    ("VLLM_CIBENCH_TOOLS", "folder where other people's tools are installed, each in a folder of its name"),
     (
         "VLLM_CIBENCH_CAPABILITIES",
         "comma-separated: what the server can do; `-chat.tools` says that it cannot",

@@ -33,6 +33,7 @@ pub mod steps;
 mod suite;
 pub mod summary;
 pub mod timeline;
+mod tool;
 pub mod validity;
 pub mod watch;
 

@@ -30,7 +30,9 @@ use crate::{
         server::{Scraped, Scraper},
         sidecar,
         spec::{Endpoint, Spec},
+        tool,
     },
+    tools::{Kind, Tools},
     workload::workload,
 };
 
@@ -39,18 +41,25 @@ use crate::{
 pub struct Perf {
     library: Library,
     of_any_file: bool,
+    tools: Tools,
 }
 
 impl Perf {
     /// Paths of data sets are relative to `root`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
-        Self { library: Library::new(root), of_any_file: false }
+        Self { library: Library::new(root), of_any_file: false, tools: Tools::default() }
     }
 
     /// Takes the cases of every file, whatever its name.
     #[must_use]
     pub fn of_any_file(self) -> Self {
         Self { of_any_file: true, ..self }
+    }
+
+    /// The same with `tools`, which a case may name.
+    #[must_use]
+    pub fn with_tools(self, tools: Tools) -> Self {
+        Self { tools, ..self }
     }
 }
 
@@ -82,9 +91,15 @@ impl Suite<Target> for Perf {
         for refused in corpus::mistakes(spec, &self.library) {
             mistakes.at(&refused.pointer, refused.message);
         }
+        if let Some(used) = &spec.tool {
+            self.tools.check(used, Kind::Perf, mistakes);
+        }
     }
 
     async fn run(&self, spec: &Spec, cx: &Cx<Target>) -> Observation {
+        if let Some(used) = &spec.tool {
+            return tool::observe(&self.tools, spec, used, cx).await;
+        }
         let target = cx.world.scoped(cx.case.id.as_str());
         let schedule = Schedule::of(spec);
         let counter = ServerCount {

@@ -38,6 +38,7 @@ mod killed;
 mod local;
 mod secrets;
 mod timing;
+mod tools;
 
 // What a kind of case measures.
 mod accuracy;

@@ -86,7 +86,15 @@ pub struct Power {
 impl Power {
     /// Of a run over questions with these `stems`.
     pub fn of<'a>(stems: impl IntoIterator<Item = &'a str>, min_score: f64, alpha: f64) -> Self {
-        let items = stems.into_iter().collect::<std::collections::HashSet<_>>().len() as u64;
+        Self::of_items(
+            stems.into_iter().collect::<std::collections::HashSet<_>>().len() as u64,
+            min_score,
+            alpha,
+        )
+    }
+
+    /// Of a run over so many independent items.
+    pub fn of_items(items: u64, min_score: f64, alpha: f64) -> Self {
         Self {
             items,
             below_bar: smallest_drop_below(items, min_score, alpha, POWER),
@@ -141,21 +149,38 @@ pub fn judge(
     is_measured: bool,
     baseline: Option<Comparison>,
 ) -> Judgement {
+    let one_sided = sureness(rows, tally, spec.compat, one_sided_level(spec));
+    let power = Power::of(rows.iter().map(|row| row.stem.as_str()), spec.min_score, spec.gate.alpha);
+    Judgement { baseline, ..judge_score(spec, tally.score, one_sided, power, is_measured) }
+}
+
+/// The two-sided confidence whose bounds are one-sided ones at the case's `alpha`.
+pub fn one_sided_level(spec: &Spec) -> f64 {
+    1.0 - 2.0 * spec.gate.alpha
+}
+
+/// Judges a score as such; `one_sided` is how sure it is at [`one_sided_level`].
+pub fn judge_score(
+    spec: &Spec,
+    score: Option<f64>,
+    one_sided: Sureness,
+    power: Power,
+    is_measured: bool,
+) -> Judgement {
     let gate = &spec.gate;
-    let one_sided = sureness(rows, tally, spec.compat, 1.0 - 2.0 * gate.alpha);
     let interval_verdict =
         if is_measured { of_interval(one_sided.bounds, spec.min_score, gate) } else { Verdict::Invalid };
     Judgement {
         mode: gate.mode,
         min_score: spec.min_score,
-        ok: tally.score.map(|score| score >= spec.min_score),
+        ok: score.map(|score| score >= spec.min_score),
         interval_verdict,
         one_sided,
-        baseline,
+        baseline: None,
         daily: gate.daily && gate.baseline.is_none(),
         alpha: gate.alpha,
         margin: gate.margin,
-        power: Power::of(rows.iter().map(|row| row.stem.as_str()), spec.min_score, gate.alpha),
+        power,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use st_harness::suite::Mistakes;
 
-use super::{Climb, ConcurrencyBackend, ControlMethod, FailureStop, Layout, Rate, Spec, Spread};
+use super::{Climb, ConcurrencyBackend, ControlMethod, Expectation, FailureStop, Layout, Rate, Spec, Spread};
 
 /// More threads than this measure their own scheduling.
 const MOST_THREADS: u32 = 1024;
@@ -27,10 +27,36 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     if let Some(stop) = spec.stop.failures {
         failures(stop, mistakes);
     }
+    if spec.tool.is_some() {
+        beside_a_tool(spec, mistakes);
+    }
     for (index, expectation) in spec.expect.iter().enumerate() {
         for message in expectation.mistakes() {
             mistakes.at(&format!("/expect/{index}"), message);
         }
+    }
+}
+
+/// What a tool cannot be told, and what cannot be said of requests that are not seen one by one.
+fn beside_a_tool(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    if !matches!(spec.control_method, ControlMethod::Fixed) {
+        mistakes.at("/control_method", "expected `fixed` beside `tool`: a tool makes its own load");
+    }
+    if spec.epochs != 1 {
+        mistakes.at("/epochs", "expected 1 beside `tool`: it is run once");
+    }
+    for (name, length) in [("input_len", spec.input_len), ("output_len", spec.output_len)] {
+        if length.is_none() {
+            mistakes.at("/tool", format!("expected `{name}` beside it: a tool is told what to send"));
+        }
+    }
+    if !spec.dataset.is_empty() {
+        mistakes.at("/dataset", "expected nothing beside `tool`: a tool has prompts of its own");
+    }
+    let goodput = spec.expect.iter().position(|one| matches!(one, Expectation::Goodput(_)));
+    if let Some(index) = goodput {
+        let told = "expected no goodput beside `tool`: its requests are not seen one by one";
+        mistakes.at(&format!("/expect/{index}"), told);
     }
 }
 

@@ -18,6 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use st_harness::suite::Mistakes;
 
+use crate::tools::Use;
+
 /// One performance case, beside the keys that every case has.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +99,9 @@ pub struct Spec {
     /// Limits that a good request keeps, in seconds: what share of requests did, and how many a second, are figures.
     #[serde(default)]
     pub slo: Option<Slo>,
+    /// Let somebody else's tool make the load and measure, instead of us.
+    #[serde(default)]
+    pub tool: Option<Use>,
     /// What must hold of the figures. Without any, a trial passes when a request succeeded.
     #[serde(default)]
     pub expect: Vec<Expectation>,
