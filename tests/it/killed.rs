@@ -56,7 +56,7 @@ fn after_sigkill_the_report_tells_what_finished_and_what_was_interrupted() {
     let folder = root.run_folder();
     let ran = root.run(&["report", folder.to_str().expect("utf-8")]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.err.contains("4 trials: 2 passed, 1 not_run, 1 interrupted"), "{}", ran.err);
+    assert!(ran.err.contains("4 trials: 2 passed, 1 not run, 1 interrupted"), "{}", ran.err);
     let junit = root.left("junit.xml");
     assert!(junit.contains(r#"<error type="interrupted""#), "{junit}");
     assert!(junit.contains(r#"<skipped type="not-run""#), "{junit}");
