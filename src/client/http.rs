@@ -103,30 +103,28 @@ impl Http {
         let body = request.body.as_deref();
         let mut bytes = Vec::with_capacity(512 + body.map_or(0, <[u8]>::len));
         let path = &url[Position::BeforePath..Position::AfterQuery];
-        let mut line = |name: &str, value: &[u8]| {
-            bytes.extend([name.as_bytes(), value, b"\r\n"].concat());
-        };
-        line(outgoing.method().as_str(), format!(" {path} HTTP/1.1").as_bytes());
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        put(&[outgoing.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
         if !headers.contains_key(HOST) {
-            line("host: ", url[Position::BeforeHost..Position::AfterPort].as_bytes());
+            put(&[b"host: ", url[Position::BeforeHost..Position::AfterPort].as_bytes(), b"\r\n"]);
         }
         for (name, value) in [("user-agent", USER_AGENT), ("accept", "*/*")] {
             if !headers.contains_key(name) {
-                line(&format!("{name}: "), value.as_bytes());
+                put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
             }
         }
         for (name, value) in headers {
-            line(&format!("{name}: "), value.as_bytes());
+            put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
         let in_chunks = body.is_some() && outgoing.body().is_some_and(|body| body.as_bytes().is_none());
         match body {
-            Some(_) if in_chunks => line("transfer-encoding: ", b"chunked"),
+            Some(_) if in_chunks => put(&[b"transfer-encoding: chunked\r\n"]),
             Some(body) if !headers.contains_key(CONTENT_LENGTH) => {
-                line("content-length: ", body.len().to_string().as_bytes());
+                put(&[b"content-length: ", body.len().to_string().as_bytes(), b"\r\n"]);
             }
             _ => {}
         }
-        line("", b"");
+        put(&[b"\r\n"]);
         match body {
             Some(body) if in_chunks => {
                 // A chunk of nothing would be the last.

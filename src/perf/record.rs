@@ -115,23 +115,23 @@ pub enum Channel {
 
 /// An event that held tokens. In the sidecar it is `[at, tokens, "a"]`: there are thousands of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(Stamp, u64, Channel)", into = "(Stamp, u64, Channel)")]
+#[serde(from = "(Stamp, u32, Channel)", into = "(Stamp, u32, Channel)")]
 pub struct TokenEvent {
     /// When the read that completed it came.
     pub at: Stamp,
-    /// How many tokens, at least 1.
-    pub tokens: u64,
+    /// How many tokens, at least 1. 32 bits, since there are hundreds of thousands of these in a run.
+    pub tokens: u32,
     /// Of what.
     pub channel: Channel,
 }
 
-impl From<(Stamp, u64, Channel)> for TokenEvent {
-    fn from((at, tokens, channel): (Stamp, u64, Channel)) -> Self {
+impl From<(Stamp, u32, Channel)> for TokenEvent {
+    fn from((at, tokens, channel): (Stamp, u32, Channel)) -> Self {
         Self { at, tokens, channel }
     }
 }
 
-impl From<TokenEvent> for (Stamp, u64, Channel) {
+impl From<TokenEvent> for (Stamp, u32, Channel) {
     fn from(event: TokenEvent) -> Self {
         (event.at, event.tokens, event.channel)
     }
@@ -273,10 +273,13 @@ impl Record {
     pub fn tpot(&self) -> Option<f64> {
         let (first, last) = (self.events.first()?, self.events.last()?);
         let streamed = match self.token_source {
-            TokenSource::UsagePerEvent | TokenSource::Events => self.events.iter().map(|e| e.tokens).sum(),
+            TokenSource::UsagePerEvent | TokenSource::Events => {
+                self.events.iter().map(|e| u64::from(e.tokens)).sum()
+            }
             TokenSource::UsageTotal => self.output_tokens,
         };
-        let after_first = streamed.checked_sub(first.tokens).filter(|&n| n > 0 && self.events.len() > 1)?;
+        let after_first =
+            streamed.checked_sub(u64::from(first.tokens)).filter(|&n| n > 0 && self.events.len() > 1)?;
         Some((last.at.0 - first.at.0) as f64 / after_first as f64)
     }
 
@@ -306,7 +309,7 @@ impl Record {
     /// `itl/1`: one sample for each token after the first event, in nanoseconds, not rounded.
     pub fn itl(&self) -> impl Iterator<Item = f64> + '_ {
         self.events.windows(2).flat_map(|pair| {
-            let gap = (pair[1].at.0 - pair[0].at.0) as f64 / pair[1].tokens as f64;
+            let gap = (pair[1].at.0 - pair[0].at.0) as f64 / f64::from(pair[1].tokens);
             std::iter::repeat_n(gap, usize::try_from(pair[1].tokens).unwrap_or(usize::MAX))
         })
     }

@@ -95,7 +95,7 @@ impl Series {
             *buckets[grid.place(record.ended)].ended.entry(record.outcome.name()).or_default() += 1;
             grid.spread(record, &mut buckets);
             for event in &record.events {
-                buckets[grid.place(event.at)].output_tokens += event.tokens;
+                buckets[grid.place(event.at)].output_tokens += u64::from(event.tokens);
             }
             if record.is_ok() {
                 sample(record, &grid, &mut samples);
@@ -133,7 +133,8 @@ pub fn windows(records: &[Record], interval_ns: u64) -> Vec<Window> {
             take("tpot", last, tpot.round() as u64, 1);
         }
         for pair in record.events.windows(2) {
-            take("itl", pair[1].at, (pair[1].at.0 - pair[0].at.0) / pair[1].tokens.max(1), pair[1].tokens);
+            let tokens = u64::from(pair[1].tokens);
+            take("itl", pair[1].at, (pair[1].at.0 - pair[0].at.0) / tokens.max(1), tokens);
         }
         take("response_time", record.ended, record.response_time(), 1);
         take("admission_wait", record.started, record.admitted.since(record.scheduled).as_nanos() as u64, 1);

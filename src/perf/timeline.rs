@@ -38,7 +38,7 @@ pub struct Slot {
 /// How much of a refusal's body is kept for its message.
 const REFUSAL_KEPT: usize = 4096;
 /// More tokens than this in one event are a server's error, and would be as many gaps of nothing here.
-const MOST_AT_ONCE: u64 = 1_000_000;
+const MOST_AT_ONCE: u32 = 1_000_000;
 
 /// Takes the events of one exchange as they happen.
 pub struct Timeline {
@@ -132,7 +132,7 @@ impl Timeline {
 
 impl Story {
     fn finish(mut self) -> Record {
-        let shown: u64 = self.record.events.iter().map(|event| event.tokens).sum();
+        let shown: u64 = self.record.events.iter().map(|event| u64::from(event.tokens)).sum();
         (self.record.output_tokens, self.record.token_source) = match (self.running, self.total) {
             (Some(running), total) => (total.unwrap_or(running), TokenSource::UsagePerEvent),
             (None, Some(total)) => (total, TokenSource::UsageTotal),
@@ -149,7 +149,7 @@ impl Story {
         let output = self.record.output_tokens;
         let of = |wanted| {
             let events = self.record.events.iter().filter(|event| event.channel == wanted);
-            events.map(|event| event.tokens).sum::<u64>()
+            events.map(|event| u64::from(event.tokens)).sum::<u64>()
         };
         let reasoning = match (self.reasoning, of(Channel::Reasoning), of(Channel::Answer)) {
             (Some(told), ..) => Some(told),
@@ -251,10 +251,10 @@ impl Story {
             Some(now) => now.saturating_sub(self.running.replace(now).unwrap_or(0)).max(1),
             None => 1,
         };
-        if tokens > MOST_AT_ONCE {
+        let Some(tokens) = u32::try_from(tokens).ok().filter(|tokens| *tokens <= MOST_AT_ONCE) else {
             let message = format!("usage counts {tokens} tokens into one event, which nobody can believe");
             return self.blame(Outcome::Malformed { message });
-        }
+        };
         self.record.first_token.get_or_insert(at);
         if channel == Channel::Answer {
             self.record.first_answer.get_or_insert(at);

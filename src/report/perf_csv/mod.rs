@@ -66,9 +66,9 @@ impl Report for PerfRequests {
             let Some(artifact) = row.requests() else { continue };
             let lines =
                 files.lines(artifact).map_err(|error| format!("{}: {error}", row.finished.trial_id))?;
-            let rows = requests::rows(records(lines))
+            let text = requests::table(records(lines))
                 .map_err(|error| format!("{}: {}: {error}", row.finished.trial_id, artifact.path))?;
-            documents.push(table(row::free(&row.requests_name(), &mut taken), rows)?);
+            documents.push(Document::new(row::free(&row.requests_name(), &mut taken), text));
         }
         Ok(documents)
     }

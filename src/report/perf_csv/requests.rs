@@ -65,21 +65,28 @@ pub(in crate::report) fn records<E: Display>(
     })
 }
 
-/// Header and rows of the measured ones, in the order of sending.
+/// The table of the measured ones, in the order of sending.
 ///
 /// # Errors
 /// At a line that is no request.
-pub(super) fn rows(
-    records: impl Iterator<Item = Result<Record, String>>,
-) -> Result<impl Iterator<Item = Vec<String>>, String> {
-    let row = |record: &Record| -> Vec<String> {
-        COLUMNS.iter().map(|(_, cell)| cell(record).unwrap_or_else(|| NOTHING.to_owned())).collect()
-    };
-    let measured = records.filter(|record| !matches!(record, Ok(record) if record.warmup));
-    // Rows are kept, and not the records: those hold every token.
-    let rows = measured.map(|record| record.map(|record| (record.index, row(&record))));
-    let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-    rows.sort_by_key(|(index, _)| *index);
-    let header = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    Ok(std::iter::once(header).chain(rows.into_iter().map(|(_, row)| row)))
+pub(super) fn table(records: impl Iterator<Item = Result<Record, String>>) -> Result<String, String> {
+    let mut rows: Vec<(u64, String)> = Vec::new();
+    for record in records {
+        let record = record?;
+        if !record.warmup {
+            // The row is kept, and not the record: that one holds every token.
+            let cells = COLUMNS.iter().map(|(_, cell)| cell(&record).unwrap_or_else(|| NOTHING.to_owned()));
+            rows.push((record.index, line(cells)?));
+        }
+    }
+    rows.sort_unstable_by_key(|(index, _)| *index);
+    let header = line(COLUMNS.iter().map(|(name, _)| (*name).to_owned()))?;
+    Ok(std::iter::once(header).chain(rows.into_iter().map(|(_, row)| row)).collect())
+}
+
+fn line(cells: impl Iterator<Item = String>) -> Result<String, String> {
+    let mut csv = csv::WriterBuilder::new().buffer_capacity(1024).from_writer(Vec::new());
+    csv.write_record(cells.map(String::into_bytes)).map_err(|error| error.to_string())?;
+    let bytes = csv.into_inner().map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
 }
