@@ -14,6 +14,7 @@ use st_harness::{
 use crate::{
     client::Stamp,
     perf::{
+        ceiling::Ceiling,
         corpus::{Corpus, Origin},
         drive::{Driven, Stopped},
         expect::judge,
@@ -21,7 +22,7 @@ use crate::{
         record::{Connection, Record},
         schedule::Schedule,
         server::{self, Reading},
-        signals::Seen,
+        signals::{Seen, Taken},
         spec::Spec,
         steps::{below_ceiling, steps},
         summary::Summary,
@@ -36,13 +37,21 @@ pub(super) struct Run<'a> {
     pub(super) driven: &'a Driven,
     pub(super) corpus: &'a Corpus,
     pub(super) readings: &'a [Reading],
+    /// What the client can take on this machine, or why that is not known.
+    pub(super) ceiling: &'a Result<Ceiling, String>,
     /// One moment on both clocks: with it every stamp of this process has its place in the day.
     pub(super) clock: (jiff::Timestamp, Stamp),
 }
 
 impl<'a> Run<'a> {
     fn seen(&self, spec: &Spec, records: &'a [Record]) -> Seen<'a> {
-        Seen { schedule: self.schedule, driven: self.driven, backend: spec.concurrency_backend, records }
+        Seen {
+            schedule: self.schedule,
+            driven: self.driven,
+            backend: spec.concurrency_backend,
+            records,
+            ceiling: self.ceiling,
+        }
     }
 }
 
@@ -70,6 +79,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
         "epochs": epochs(run.driven),
         "machine": run.driven.machine,
+        "ceiling": ceiling(run.ceiling, records),
         "steps": steps,
         "quantile_method": "linear",
         "clock": {"wall": run.clock.0, "stamp_ns": run.clock.1.0},
@@ -266,6 +276,17 @@ fn connections(records: &[Record]) -> BTreeMap<&'static str, u64> {
     connections
 }
 
+/// What the client can take, and what it took; null where that is not known, which the signal explains.
+fn ceiling(ceiling: &Result<Ceiling, String>, records: &[Record]) -> Value {
+    let (Ok(ceiling), Some(taken)) = (ceiling, Taken::of(records)) else { return Value::Null };
+    json!({
+        "measured": ceiling,
+        "event_bytes": taken.event_bytes,
+        "events_per_s": ceiling.events_per_s(taken.event_bytes),
+        "busiest_events_per_s": taken.busiest_per_s,
+    })
+}
+
 fn prompt_note(counted: &Counted) -> Option<Note> {
     let text = match counted {
         Counted::Exact | Counted::Recorded => return None,
@@ -302,6 +323,7 @@ mod tests {
             driven: &driven(stopped),
             corpus: &corpus,
             readings: &[],
+            ceiling: &Err("not calibrated".to_owned()),
             clock: (jiff::Timestamp::UNIX_EPOCH, Stamp(0)),
         };
         conclude(spec, &case(), &run, records)

@@ -10,6 +10,7 @@
 //!
 //! 性能测试：规格、驱动、时间线、汇总与有效性。
 
+mod ceiling;
 mod chunk;
 mod conclude;
 pub mod corpus;

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::perf::{
+    ceiling::Ceiling,
     drive::Driven,
     quantile::Sorted,
     record::Record,
@@ -143,6 +144,15 @@ const CPU: Kind = Kind {
     invalid: "> 80 %",
 };
 
+const CEILING: Kind = Kind {
+    name: "ceiling_share",
+    unit: "ratio",
+    what: "token events in the busiest second, over what this client can take of such events on this machine",
+    so: "the client was near the most that it can take here",
+    degraded: "> 50 %",
+    invalid: "> 80 %",
+};
+
 const QUEUE: Kind = Kind {
     name: "run_queue_wait_share",
     unit: "ratio",
@@ -189,9 +199,9 @@ const CACHED: Kind = Kind {
 };
 
 /// All of them, in the order in which they are told.
-pub const ALL: [Kind; 13] = [
-    SEND_LAG, LATE_SENDS, REFILL_GAP, SHIFT, ADMISSION, ACHIEVED, WAKEUP, CPU, QUEUE, STEAL, PRESSURE,
-    THROTTLED, CACHED,
+pub const ALL: [Kind; 14] = [
+    SEND_LAG, LATE_SENDS, REFILL_GAP, SHIFT, ADMISSION, ACHIEVED, WAKEUP, CPU, CEILING, QUEUE, STEAL,
+    PRESSURE, THROTTLED, CACHED,
 ];
 
 /// More than this after it was due, a request is late, in seconds.
@@ -217,6 +227,8 @@ pub(super) struct Seen<'a> {
     pub(super) driven: &'a Driven,
     pub(super) backend: ConcurrencyBackend,
     pub(super) records: &'a [Record],
+    /// What the client can take, or why that is not known.
+    pub(super) ceiling: &'a Result<Ceiling, String>,
 }
 
 /// Every signal of a run, in the order of [`ALL`].
@@ -246,6 +258,7 @@ pub(super) fn signals(seen: &Seen<'_>) -> Vec<Signal> {
         achieved(seen, open, &measured),
         WAKEUP.at_most(wakeup(seen), (ttft * 0.01).max(1e-3), Some((ttft * 0.1).max(10e-3))),
         CPU.at_most(cpu(seen), 0.5, Some(0.8)),
+        CEILING.at_most(ceiling_share(seen).into(), 0.5, Some(0.8)),
         QUEUE.at_most(queue(seen), 0.02, None),
         STEAL.at_most(seen.driven.machine.steal_share.clone(), 0.02, Some(0.1)),
         PRESSURE.at_most(seen.driven.machine.pressure_share.clone(), 0.2, None),
@@ -352,6 +365,41 @@ fn cpu(seen: &Seen<'_>) -> Reading {
         };
     }
     if could > 0.0 { Reading::of(ran / could) } else { Reading::none("no thread made load") }
+}
+
+fn ceiling_share(seen: &Seen<'_>) -> Result<f64, String> {
+    let ceiling = seen.ceiling.as_ref().map_err(Clone::clone)?;
+    let taken = Taken::of(seen.records).ok_or("no events came, or all at once")?;
+    Ok(taken.busiest_per_s / ceiling.events_per_s(taken.event_bytes))
+}
+
+/// What the client took in, warm-up included: it has that to carry too.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Taken {
+    /// Token events in the busiest second; over all of it, where it was shorter.
+    pub(super) busiest_per_s: f64,
+    /// Bytes of an event on average, in the bodies of the answers.
+    pub(super) event_bytes: f64,
+}
+
+impl Taken {
+    /// None where no time passed between events.
+    pub(super) fn of(records: &[Record]) -> Option<Self> {
+        let stamps = || records.iter().flat_map(|record| &record.events).map(|event| event.at.0);
+        let (first, last) = (stamps().min()?, stamps().max()?);
+        let span = seconds(first, last);
+        if span <= 0.0 {
+            return None;
+        }
+        let mut by_second = vec![0_u64; span as usize + 1];
+        stamps().for_each(|at| by_second[seconds(first, at) as usize] += 1);
+        let busiest = by_second.into_iter().max()? as f64;
+        let bytes: u64 = records.iter().map(|record| record.bytes).sum();
+        Some(Self {
+            busiest_per_s: busiest / span.min(1.0),
+            event_bytes: bytes as f64 / stamps().count() as f64,
+        })
+    }
 }
 
 fn queue(seen: &Seen<'_>) -> Reading {

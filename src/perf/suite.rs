@@ -20,6 +20,7 @@ use st_harness::{
 use crate::{
     client::{Limits, Request, Stamp, Target},
     perf::{
+        ceiling::Ceiling,
         conclude::{Run, conclude, note},
         corpus::{self, Corpus, Item, Library, Refused},
         drive::{self, Driven, Plan, load},
@@ -31,6 +32,7 @@ use crate::{
         sidecar,
         spec::{Endpoint, Spec},
         tool,
+        validity::Client,
     },
     tools::{Kind, Tools},
     workload::workload,
@@ -114,6 +116,7 @@ impl Suite<Target> for Perf {
         };
         let saved = save(&schedule, cx);
         let plan = plan(spec, &schedule, &target, &corpus, &cx.case);
+        let ceiling = calibrated(spec, cx, &target).await;
         let progress = Progress::new(cx.case.id.as_str(), &schedule, spec.stop.duration);
         let measured = match measure(plan, progress, cx, &target).await {
             Ok(measured) => measured,
@@ -128,6 +131,7 @@ impl Suite<Target> for Perf {
                 driven: &driven,
                 corpus: &corpus,
                 readings: &server.readings,
+                ceiling: &ceiling,
                 clock: (jiff::Timestamp::now(), Stamp::now()),
             },
             &records,
@@ -166,6 +170,20 @@ fn save(schedule: &Schedule, cx: &Cx<Target>) -> Result<Artifact, String> {
     cx.folder
         .write("schedule", schedule::NAME, "application/json", &text)
         .map_err(|error| format!("the schedule could not be saved: {error}"))
+}
+
+/// What this client can take here, as far as that is worth half a second: a smoke run is over in a few and claims
+/// nothing, and an unoptimised build is no measure of anything.
+async fn calibrated(spec: &Spec, cx: &Cx<Target>, target: &Target) -> Result<Ceiling, String> {
+    if !Client::this_build().optimised {
+        return Err("an unoptimised build is not calibrated".to_owned());
+    }
+    if cx.case.id.as_str().starts_with("perf::smoke::") {
+        return Err("a smoke run is not calibrated".to_owned());
+    }
+    let (backend, client, cancel) = (spec.concurrency_backend, target.client.clone(), cx.cancel.clone());
+    let told = tokio::task::spawn_blocking(move || Ceiling::of(backend, &client, &cancel)).await;
+    told.unwrap_or_else(|error| Err(format!("the calibration failed: {error}")))
 }
 
 /// Everything that will be sent.

@@ -144,9 +144,10 @@ pub(super) mod tests {
     use crate::{
         client::Stamp,
         perf::{
+            ceiling::Ceiling,
             drive::{Driven, Turned},
             schedule::{Epoch, Pace, Schedule},
-            signals::ALL,
+            signals::{ALL, Taken},
             spec::ConcurrencyBackend,
             summary::tests::record,
             watch::{Machine, Reading, ThreadUse, Wakeups},
@@ -189,10 +190,20 @@ pub(super) mod tests {
     }
 
     fn judge_at(pace: Pace, driven: &Driven, records: &[Record], client: Client) -> Validity {
+        judge_below(&Err("not calibrated".to_owned()), pace, driven, records, client)
+    }
+
+    fn judge_below(
+        ceiling: &Result<Ceiling, String>,
+        pace: Pace,
+        driven: &Driven,
+        records: &[Record],
+        client: Client,
+    ) -> Validity {
         let epoch = Epoch { warmup: 0, measured: records.len() as u32, pace };
         let schedule = Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] };
         Validity::of(
-            &Seen { schedule: &schedule, driven, backend: ConcurrencyBackend::Asyncio, records },
+            &Seen { schedule: &schedule, driven, backend: ConcurrencyBackend::Asyncio, records, ceiling },
             client,
         )
     }
@@ -311,6 +322,20 @@ pub(super) mod tests {
         assert!(late.invalid[0].contains("send_lag_p99 8.00 ms"), "{late:?}");
         let sends = late.signals.iter().find(|signal| signal.name == "late_sends").unwrap();
         assert_eq!(sends.reading.value, Some(12.0));
+    }
+
+    #[test]
+    fn a_run_near_what_the_client_can_take_is_told() {
+        let taken = Taken::of(&two()).unwrap();
+        let level = |share: f64| {
+            let ceiling = Ok(Ceiling::at(taken.busiest_per_s / share));
+            judge_below(&ceiling, closed(1), &driven(Stopped::Exhausted), &two(), FAST)
+        };
+        assert_eq!(level(0.49).level, Level::Valid);
+        let degraded = level(0.51);
+        assert_eq!(degraded.level, Level::Degraded);
+        assert!(degraded.degraded[0].contains("ceiling_share 51.0 %"), "{:?}", degraded.degraded);
+        assert!(level(0.81).invalid[0].contains("ceiling_share 81.0 %, at most 80.0 %"));
     }
 
     #[test]
