@@ -105,6 +105,8 @@ impl<'a> Server<'a> {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, script.port))?;
         listener.set_nonblocking(true)?;
         rustix::net::listen(&listener, BACKLOG)?;
+        // What every system has, and does nothing here. Pacing, such as BBR's, would be timers that both sides pay for.
+        let _ = rustix::net::sockopt::set_tcp_congestion(&listener, "reno");
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         // A file cannot be waited for: then only a signal ends us.
