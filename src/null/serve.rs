@@ -8,18 +8,17 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    num::NonZeroU64,
     rc::Rc,
     time::Duration,
 };
 
 use rustix::{
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, Event, EventData, EventFlags},
-    },
+    event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
     fd::OwnedFd,
-    time::{ClockId, clock_gettime},
+    time::{
+        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+        timerfd_create, timerfd_settime,
+    },
 };
 
 use super::{
@@ -38,6 +37,7 @@ const BACKLOG: i32 = 65_535;
 
 const LISTENER: u64 = u64::MAX;
 const PARENT: u64 = u64::MAX - 1;
+const TIMER: u64 = u64::MAX - 2;
 
 /// Serves until standard input ends, telling `hear` what happens; then the log is written.
 ///
@@ -82,6 +82,7 @@ struct Server<'a> {
     script: &'a Script,
     listener: TcpListener,
     epoll: OwnedFd,
+    timer: OwnedFd,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     lives: u64,
@@ -100,8 +101,6 @@ const HALVES: usize = 2;
 
 impl<'a> Server<'a> {
     fn new(script: &'a Script) -> io::Result<Self> {
-        // A sleep may end 50 µs late by default, which every first token would be.
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, script.port))?;
         listener.set_nonblocking(true)?;
         rustix::net::listen(&listener, BACKLOG)?;
@@ -109,12 +108,16 @@ impl<'a> Server<'a> {
         let _ = rustix::net::sockopt::set_tcp_congestion(&listener, "reno");
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         // A file cannot be waited for: then only a signal ends us.
         let _ = epoll::add(&epoll, io::stdin(), EventData::new_u64(PARENT), EventFlags::IN);
         Ok(Self {
             script,
             listener,
             epoll,
+            timer,
             connections: Vec::new(),
             free: Vec::new(),
             lives: 0,
@@ -129,11 +132,14 @@ impl<'a> Server<'a> {
 
     /// Sends what is due, waits for what comes next and takes it; false when it is over.
     fn turn(&mut self, hear: &mut impl FnMut(Line)) -> io::Result<bool> {
-        let wait = self.send_due(hear);
-        let timeout = wait.map(|wait| Timespec {
-            tv_sec: i64::try_from(wait / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(wait % 1_000_000_000).unwrap_or(0),
-        });
+        let timeout = match self.send_due(hear) {
+            Some(0) => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
+            Some(wait) => {
+                self.wake_after(wait)?;
+                None
+            }
+            None => None,
+        };
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), timeout.as_ref()) {
@@ -145,11 +151,26 @@ impl<'a> Server<'a> {
             match event.data.u64() {
                 LISTENER => self.accept()?,
                 PARENT => on = !self.parent_is_gone(),
+                // It was waited for, and has nothing to say.
+                TIMER => drop(rustix::io::read(&self.timer, &mut [0_u8; 8])),
                 slot => self.serve_one(slot as usize, event.flags, hear),
             }
         }
         self.ready = ready;
         Ok(on)
+    }
+
+    /// The timeout of `epoll_wait` itself is rounded up to a millisecond.
+    fn wake_after(&self, wait_ns: u64) -> io::Result<()> {
+        let once = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec {
+                tv_sec: i64::try_from(wait_ns / 1_000_000_000).unwrap_or(i64::MAX),
+                tv_nsec: i64::try_from(wait_ns % 1_000_000_000).unwrap_or(0),
+            },
+        };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
     }
 
     fn parent_is_gone(&mut self) -> bool {

@@ -164,3 +164,35 @@ fn a_placeholder_that_does_not_exist_is_told() {
     assert_eq!(ran.code, Some(6));
     assert!(document["runs"][0]["failed"].as_str().unwrap().contains("found {concurrency}"));
 }
+
+#[test]
+fn a_measured_run_says_what_its_client_can_take_here() {
+    let case = "about: x\ncases:\n  - {id: few, about: x, concurrency: 2, requests: 4, input_len: 8, output_len: 4}\n";
+    let root = CrateRoot::new()
+        .file("cases/perf/pr.yaml", case)
+        .file("cases/perf/smoke.yaml", case)
+        .file("configs/scenarios/null.yaml", "{about: A null server., mode: attach}");
+    let server = NullServer::start(&root, &["--first-ms=5", "--interval-ms=5"]);
+    let ceiling = |run_type: &str| {
+        let base_url = format!("http://{}/v1", server.address);
+        let args =
+            ["run", "--scenario=null", "--dry-run", "--model=null", "--run-type", run_type, "--base-url"];
+        let ran = root.run(&[&args[..], &[&base_url]].concat());
+        let document: Value =
+            serde_json::from_str(&root.left(&format!("perf/perf.{run_type}.few.json"))).expect(&ran.err);
+        let signals = document["details"]["validity"]["signals"].as_array().unwrap().clone();
+        let signal = signals.into_iter().find(|signal| signal["name"] == "ceiling_share").unwrap();
+        (document["details"]["ceiling"].clone(), signal)
+    };
+    let (told, signal) = ceiling("pr");
+    if cfg!(debug_assertions) {
+        assert_eq!(signal["null_reason"], "an unoptimised build is not calibrated");
+        assert!(told.is_null());
+    } else {
+        let share = signal["value"].as_f64().unwrap();
+        assert!(share > 0.0 && share < 0.5, "a handful of tokens: {share}");
+        assert!(told["events_per_s"].as_f64().unwrap() > 1000.0, "{told}");
+        assert_eq!(ceiling("smoke").1["null_reason"], "a smoke run is not calibrated");
+    }
+    server.end();
+}
