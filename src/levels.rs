@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
 
@@ -15,6 +16,8 @@ use st_harness::{
     terminal::{self, Ink, paint},
 };
 
+use crate::report::sweeps::sweeps;
+
 /// Gathers the performance trials of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Levels(Mutex<Heard>);
@@ -24,6 +27,7 @@ pub(crate) struct Levels(Mutex<Heard>);
 struct Heard {
     planned: Vec<TrialId>,
     rows: BTreeMap<usize, Row>,
+    finished: BTreeMap<usize, TrialFinished>,
 }
 
 /// How a row says that nothing failed.
@@ -56,10 +60,15 @@ impl Levels {
             Event::TrialFinished(finished) => {
                 let place = heard.planned.iter().position(|id| *id == finished.trial_id)?;
                 heard.rows.insert(place, row(finished)?);
+                heard.finished.insert(place, TrialFinished::clone(finished));
                 None
             }
             Event::RunFinished(_) if heard.rows.len() > 1 => {
-                Some(table(&heard.rows.values().collect::<Vec<_>>()))
+                let mut text = table(&heard.rows.values().collect::<Vec<_>>());
+                for sweep in sweeps(heard.finished.values()) {
+                    let _ = write!(text, "\n{}", sweep.told());
+                }
+                Some(text)
             }
             _ => None,
         }
@@ -238,6 +247,19 @@ mod tests {
         let told = table(&[&one, &other]);
         assert!(told.contains("daily::chat::c_16::in_4096") && !told.contains("failed"), "{told}");
         assert!(told.lines().last().unwrap().starts_with("out_4096"), "{told}");
+    }
+
+    #[test]
+    fn the_knee_of_a_sweep_stands_below_its_table() {
+        let levels = Levels::default();
+        for (concurrency, kept) in [(1, 1.0), (2, 0.95), (4, 0.3)] {
+            let finished = crate::report::sweeps::tests::at(concurrency, Some(kept));
+            levels.hear(&planned(finished.trial_id.as_str()));
+            levels.hear(&Event::TrialFinished(Box::new(finished)));
+        }
+        let table = levels.hear(&over()).unwrap();
+        let last = table.lines().last().unwrap();
+        assert_eq!(last, "knee: concurrency 2 is the highest that keeps 90 % of requests with ttft ≤ 0.5 s");
     }
 
     #[test]

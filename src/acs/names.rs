@@ -62,18 +62,13 @@ pub const OPTIONS: &[Opt] = &[
     opt("A.2", "--seed", "--random-seed", "`seed`"),
     opt("A.2", "-trc", "--trust-remote-code", "no: no code is downloaded"),
     opt("A.3", "-c", "--concurrency", "`concurrency`, a case each"),
-    opt("A.3", "-nc", "--num-process", "no: the processing-pool is not built"),
+    opt("A.3", "-nc", "--num-process", "`num_process`, with the processing-pool"),
     opt("A.3", "-r", "--request-rate", "`control_method: {rate: {requests_per_second}}`; `inf`: `fixed`"),
     opt("A.3", "-rm", "--request-mode", "`normal` only: `pd_dynamic` is not built"),
     opt("A.3", "-pc", "--prefill-concurrency", "no: `pd_dynamic` is not built"),
     opt("A.3", "-dc", "--decoder-concurrency", "no: `pd_dynamic` is not built"),
     opt("A.3", "-burst", "--burstiness", "`control_method: {rate: {burstiness}}`"),
-    opt(
-        "A.3",
-        "-cb",
-        "--concurrency-backend",
-        "`concurrency_backend`: `threading-pool`, `asyncio`; the processing-pool is not built",
-    ),
+    opt("A.3", "-cb", "--concurrency-backend", "`concurrency_backend`"),
     opt("A.3", "-ub", "--use-climb", "`control_method: {climb: …}`"),
     opt("A.3", "-gr", "--growth-rate", "`growth_rate` of the climb"),
     opt("A.3", "-gi", "--growth-interval", "`growth_interval_ms` of the climb, whole milliseconds"),
@@ -111,9 +106,14 @@ pub const OPTIONS: &[Opt] = &[
     opt("A.5", "-ie", "--ignore-eos", "`sampling: {ignore_eos}`"),
     opt("A.5", "-cus", "--continuous-usage-stats", "`continuous_usage`"),
     opt("A.5", "-s", "--benchmark-save-path", "where the run's files go, and copies of its CSV files"),
-    opt("A.5", "-pf", "--profile", "no: the server's profiler is not built"),
-    opt("A.5", "-pl", "--profile-level", "no: the server's profiler is not built"),
-    opt("A.5", "-trace", "--trace", "no: not built; `perf/*.json` holds every request's moments"),
+    opt(
+        "A.5",
+        "-pf",
+        "--profile",
+        "`profile`: from the end of the warm-up on, where the server has a profiler",
+    ),
+    opt("A.5", "-pl", "--profile-level", "no: a server has one profiler and no levels of it"),
+    opt("A.5", "-trace", "--trace", "`trace`: `perf/<trial>.trace.json` for chrome://tracing"),
 ];
 
 /// Where the commands that take them lie below the whole command, and the sections of their options.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ProfArgs,
-    values::{DatasetType, slo},
+    values::{Carrier, DatasetType, slo},
 };
 use crate::perf::spec::Endpoint;
 
@@ -27,6 +27,7 @@ struct Level {
     concurrency: u32,
     requests: u32,
     init_concurrency: u32,
+    processes: u32,
 }
 
 /// The cases that the options mean: every input length with every output length at every concurrency. Paths of data
@@ -38,7 +39,7 @@ pub fn cases(args: &ProfArgs, here: &Utf8Path) -> Result<Cases, Vec<String>> {
     let mut wrong = Vec::new();
     refused(args, &mut wrong);
     let levels = wrong_into(levels(args), &mut wrong);
-    let slo = wrong_into(slo(&args.goodput), &mut wrong);
+    let slo = wrong_into(slo(&args.goodput, args.goodput_share, args.stop_beyond), &mut wrong);
     let inputs = inputs(args, here, &mut wrong);
     let control = wrong_into(control(args), &mut wrong);
     let (Some(levels), Some(slo), Some(control), []) = (levels, slo, control, wrong.as_slice()) else {
@@ -57,6 +58,9 @@ pub fn cases(args: &ProfArgs, here: &Utf8Path) -> Result<Cases, Vec<String>> {
                 case.insert("dataset".to_owned(), dataset.clone());
                 case.insert("concurrency".to_owned(), json!(level.concurrency));
                 case.insert("requests".to_owned(), json!(level.requests));
+                if args.concurrency_backend == Carrier::ProcessingPool {
+                    case.insert("num_process".to_owned(), json!(level.processes));
+                }
                 case.insert("control_method".to_owned(), control(level));
                 case.insert("slo".to_owned(), json!(slo));
                 // What is absent keeps its default.
@@ -89,13 +93,10 @@ fn refused(args: &ProfArgs, wrong: &mut Vec<String>) {
         args.prefill_concurrency.is_some() || args.decoder_concurrency.is_some(),
         "--prefill-concurrency and --decoder-concurrency belong to --request-mode pd_dynamic, which is not built",
     );
-    refuse(args.num_process != [1], "--num-process: expected 1; `processing-pool` is not built");
     refuse(
-        !["threading-pool", "asyncio"].contains(&args.concurrency_backend.as_str()),
-        "--concurrency-backend: expected `threading-pool` or `asyncio`; `processing-pool` is not built",
+        args.num_process != [1] && args.concurrency_backend != Carrier::ProcessingPool,
+        "--num-process: it is the size of --concurrency-backend processing-pool",
     );
-    refuse(args.profile, "--profile: the server's profiler is not built");
-    refuse(args.trace, "--trace is not built; `perf/*.json` holds every request's moments");
     refuse(
         !args.use_mtp_accept_rate,
         "--use-mtp-accept-rate: expected true; the server's counters hold drafted and accepted tokens only",
@@ -130,9 +131,14 @@ fn levels(args: &ProfArgs) -> Result<Vec<Level>, String> {
         [] => concurrency.clone(),
         given => each("init-concurrency", given)?,
     };
-    let level =
-        |((concurrency, requests), init_concurrency)| Level { concurrency, requests, init_concurrency };
-    Ok(concurrency.iter().copied().zip(requests).zip(init).map(level).collect())
+    let processes = each("num-process", &args.num_process)?;
+    let level = |(((concurrency, requests), init_concurrency), processes)| Level {
+        concurrency,
+        requests,
+        init_concurrency,
+        processes,
+    };
+    Ok(concurrency.iter().copied().zip(requests).zip(init).zip(processes).map(level).collect())
 }
 
 /// Every input length with its data set; no length where the data set has its own.
@@ -234,7 +240,7 @@ fn common(args: &ProfArgs) -> Map<String, Value> {
     let shared = json!({
         "timeout": "240h",
         "endpoint": endpoint,
-        "concurrency_backend": args.concurrency_backend,
+        "concurrency_backend": args.concurrency_backend.backend(),
         "output_range": range,
         "count_template": args.count_template,
         "epochs": args.epochs,
@@ -245,6 +251,8 @@ fn common(args: &ProfArgs) -> Map<String, Value> {
         "request_timeout_s": args.timeout,
         "read_size": args.chunk_size,
         "bucket_interval_ms": args.bucket_interval,
+        "profile": args.profile,
+        "trace": args.trace,
     });
     match shared {
         Value::Object(fields) => fields,
@@ -261,7 +269,7 @@ fn notes(args: &ProfArgs) -> Vec<String> {
         (args.use_spec_decode, "--use-spec-decode", "the acceptance is told wherever the server tells it"),
         (args.num_spec_tokens != -1, "--num-spec-tokens", "the server counts its drafts itself"),
         (args.num_scheduler_steps != 1, "--num-scheduler-steps", "each event says how many tokens it holds"),
-        (args.profile_level != "Level0", "--profile-level", "the server's profiler is not built"),
+        (args.profile_level != "Level0", "--profile-level", "a server has one profiler and no levels of it"),
     ];
     let told = given.into_iter().filter(|(given, ..)| *given);
     told.map(|(_, name, why)| format!("{name} is not used: {why}")).collect()

@@ -6,7 +6,7 @@
 use camino::Utf8PathBuf;
 use clap::ArgAction;
 
-use super::values::{Backend, Climbing, DatasetType, limit, rate, truth};
+use super::values::{Backend, Carrier, Climbing, DatasetType, limit, rate, truth};
 
 /// Options of `prof`. Lists are separated by commas, or the option is repeated.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,7 +48,7 @@ pub struct ProfArgs {
     /// Requests in flight at most; each number is a level of its own
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", help_heading = "Concurrency")]
     pub concurrency: Vec<u32>,
-    /// Processes that carry the load, with --concurrency-backend processing-pool
+    /// Processes of the processing-pool; one number for all, or one for each --concurrency
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", help_heading = "Concurrency")]
     pub num_process: Vec<u32>,
     /// Arrivals a second; inf: as fast as --concurrency lets them
@@ -66,9 +66,9 @@ pub struct ProfArgs {
     /// Shape of the gaps between arrivals: 1 is Poisson, less comes in bursts
     #[arg(long, value_name = "SHAPE", default_value_t = 1.0, help_heading = "Concurrency")]
     pub burstiness: f64,
-    /// threading-pool or asyncio; processing-pool is not built
+    /// Who carries the load
     #[arg(long, value_name = "NAME", default_value = "threading-pool", help_heading = "Concurrency")]
-    pub concurrency_backend: String,
+    pub concurrency_backend: Carrier,
     /// Climb from --init-concurrency to --concurrency
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true",
           value_parser = truth, action = ArgAction::Set, help_heading = "Concurrency")]
@@ -156,14 +156,14 @@ pub struct ProfArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true",
           value_parser = truth, action = ArgAction::Set, help_heading = "Serving")]
     pub continuous_usage_stats: bool,
-    /// Not built: the server's profiler
+    /// Have the server profile itself, from the end of the warm-up on
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true",
           value_parser = truth, action = ArgAction::Set, help_heading = "Serving")]
     pub profile: bool,
-    /// Not built
+    /// Not used: a server has one profiler and no levels of it
     #[arg(long, value_name = "LEVEL", default_value = "Level0", help_heading = "Serving")]
     pub profile_level: String,
-    /// Not built
+    /// Leave the requests as a Chrome trace
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false, default_missing_value = "true",
           value_parser = truth, action = ArgAction::Set, help_heading = "Serving")]
     pub trace: bool,
@@ -172,6 +172,18 @@ pub struct ProfArgs {
     pub benchmark_save_path: Utf8PathBuf,
 
     // ours
+    /// The share of requests that must keep the limits of --goodput for a load to be within them
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.9,
+        requires = "goodput",
+        help_heading = "Not in acs-bench"
+    )]
+    pub goodput_share: f64,
+    /// Leave out higher loads once one is beyond the limits of --goodput
+    #[arg(long, requires = "goodput", help_heading = "Not in acs-bench")]
+    pub stop_beyond: bool,
     /// Count what the server adds to a prompt, the chat template, as part of --input-length
     #[arg(long, help_heading = "Not in acs-bench")]
     pub count_template: bool,

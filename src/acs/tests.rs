@@ -70,6 +70,8 @@ fn the_defaults_are_those_of_acs_bench() {
         "request_timeout_s": 1000.0,
         "read_size": 1024,
         "bucket_interval_ms": 1000.0,
+        "profile": false,
+        "trace": false,
         "input_len": 128,
         "output_len": 64,
         "dataset": [{"layout": "custom", "path": "/here/data.jsonl"}],
@@ -121,10 +123,21 @@ fn lists_are_separated_by_commas_or_repeated_and_every_combination_is_a_case() {
 }
 
 #[test]
+fn a_pool_of_processes_has_its_size() {
+    let cases = made("-cb processing-pool -c 2,4 -nc 1,3").unwrap();
+    let sizes: Vec<&Value> = cases.iter().map(|case| &case["num_process"]).collect();
+    assert_eq!(sizes, [&json!(1), &json!(3)]);
+    assert!(one("-cb asyncio").get("num_process").is_none());
+}
+
+#[test]
 fn a_rate_is_an_open_loop_and_goodput_has_its_limits_in_seconds() {
     let case = one("-r 2.5 -burst 0.5 -g ttft:50 -g e2e:1000,tpot:20");
     assert_eq!(case["control_method"], json!({"rate": {"requests_per_second": 2.5, "burstiness": 0.5}}));
-    assert_eq!(case["slo"], json!({"ttft": 0.05, "tpot": 0.02, "e2e": 1.0}));
+    assert_eq!(
+        case["slo"],
+        json!({"ttft": 0.05, "tpot": 0.02, "e2e": 1.0, "share": 0.9, "stop_beyond": false})
+    );
     assert_eq!(one("-r inf")["control_method"], "fixed");
 }
 
@@ -146,7 +159,8 @@ fn what_does_not_hold_together_is_said_all_at_once() {
         ("-g ttft:5,ttft:6", "`ttft` is limited twice"),
         ("-g qps:5", "expected `ttft`, `tpot` or `e2e` before the colon, found `qps`"),
         ("-gi 0.5", "expected whole milliseconds"),
-        ("-cb green-threads", "expected `threading-pool` or `asyncio`"),
+        ("-cb green-threads", "[possible values: threading-pool, asyncio, processing-pool]"),
+        ("-nc 2", "it is the size of --concurrency-backend processing-pool"),
         ("-r 0", "expected requests a second"),
         ("-ub maybe", "expected `true` or `false`"),
     ] {
@@ -182,9 +196,14 @@ fn options_that_do_nothing_are_named_with_the_reason() {
 
 #[test]
 fn every_case_is_a_good_case() {
-    for text in
-        ["", "-b openai -cb asyncio", "-ub -c 4 -ic 1 -gr 2 -w 1", "-r 3 -c 4 -g ttft:50", "-ra 0.5 -rb 0.5"]
-    {
+    for text in [
+        "",
+        "-b openai -cb asyncio",
+        "-ub -c 4 -ic 1 -gr 2 -w 1",
+        "-r 3 -c 4 -g ttft:50",
+        "-ra 0.5 -rb 0.5",
+        "-cb processing-pool -nc 2 -c 4",
+    ] {
         for mut case in made(text).unwrap() {
             for key in ["id", "timeout"] {
                 case.as_object_mut().unwrap().remove(key);
@@ -215,7 +234,16 @@ fn the_table_of_options_and_the_command_line_name_the_same_options() {
         let options = OPTIONS.iter().filter(|option| sections.contains(&option.section));
         options.map(|option| option.long.to_owned()).collect::<Vec<_>>()
     };
-    let ours = ["--count-template", "--only-cases", "--model", "--language", "--help", "--version"];
+    let ours = [
+        "--count-template",
+        "--only-cases",
+        "--goodput-share",
+        "--stop-beyond",
+        "--model",
+        "--language",
+        "--help",
+        "--version",
+    ];
     for (path, sections) in
         [(vec!["dataset", "generate"], vec!["A.1"]), (vec!["prof"], vec!["A.2", "A.3", "A.4", "A.5"])]
     {

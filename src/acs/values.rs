@@ -4,7 +4,7 @@
 
 use clap::ValueEnum;
 
-use crate::perf::spec::{ClimbMode, Endpoint, Layout, Slo};
+use crate::perf::spec::{ClimbMode, ConcurrencyBackend, Endpoint, Layout, Slo};
 
 /// Where prompts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +50,27 @@ impl Backend {
         match self {
             Self::Openai => Endpoint::Completions,
             Self::OpenaiChat => Endpoint::Chat,
+        }
+    }
+}
+
+/// Who carries the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Carrier {
+    /// Threads, one request each.
+    ThreadingPool,
+    /// One event loop.
+    Asyncio,
+    /// Processes, each with one event loop.
+    ProcessingPool,
+}
+
+impl Carrier {
+    pub(super) fn backend(self) -> ConcurrencyBackend {
+        match self {
+            Self::ThreadingPool => ConcurrencyBackend::ThreadingPool,
+            Self::Asyncio => ConcurrencyBackend::Asyncio,
+            Self::ProcessingPool => ConcurrencyBackend::ProcessingPool,
         }
     }
 }
@@ -106,8 +127,8 @@ pub(super) fn limit(text: &str) -> Result<(String, f64), String> {
 }
 
 /// All limits together, in seconds.
-pub(super) fn slo(limits: &[(String, f64)]) -> Result<Option<Slo>, String> {
-    let mut slo = Slo::default();
+pub(super) fn slo(limits: &[(String, f64)], share: f64, stop_beyond: bool) -> Result<Option<Slo>, String> {
+    let mut slo = Slo { share, stop_beyond, ..Slo::default() };
     for (name, ms) in limits {
         let place = match name.as_str() {
             "ttft" => &mut slo.ttft,

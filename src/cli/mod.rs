@@ -98,7 +98,7 @@ pub fn command() -> clap::Command {
 
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
-    if let Some(served) = crate::null::at_the_door() {
+    if let Some(served) = crate::null::at_the_door().or_else(crate::perf::drive::at_the_door) {
         return served;
     }
     let matches = command().get_matches_from(acs::long_names(std::env::args_os()));

@@ -16,18 +16,39 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Stamp(pub u64);
 
+/// When all stamps of this process are 0.
+static ANCHOR: OnceLock<Instant> = OnceLock::new();
+
 impl Stamp {
     /// This very moment. The first call of the process is the anchor, and reads as 0.
     pub fn now() -> Self {
-        static ANCHOR: OnceLock<Instant> = OnceLock::new();
         let anchor = *ANCHOR.get_or_init(Instant::now);
         Self(u64::try_from(anchor.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The moment at which the stamps of this process are 0, on the machine's monotonic clock, in nanoseconds: from it
+    /// another process of the machine can count too.
+    pub fn zero_ns() -> u64 {
+        let now = monotonic_ns();
+        now.saturating_sub(Self::now().0)
+    }
+
+    /// Has the stamps of this process count from the zero of another one's. Whether it could: only before the first.
+    pub fn count_from(zero_ns: u64) -> bool {
+        let since = monotonic_ns().checked_sub(zero_ns).map(Duration::from_nanos);
+        let anchor = since.and_then(|since| Instant::now().checked_sub(since));
+        anchor.is_some_and(|anchor| ANCHOR.set(anchor).is_ok())
     }
 
     /// How long after `earlier` this is; nothing where it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+}
+
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)).unwrap_or_default()
 }
 
 /// Which address a path belongs to.

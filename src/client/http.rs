@@ -47,6 +47,12 @@ impl Http {
         Ok(Self { client: pool(&tls)?, tls, authorization })
     }
 
+    /// The key that it sends.
+    pub(crate) fn api_key(&self) -> Option<String> {
+        let value = self.authorization.as_ref()?.to_str().ok()?;
+        value.strip_prefix("Bearer ").map(str::to_owned)
+    }
+
     /// The same with a pool of its own.
     pub(crate) fn apart(&self) -> Result<Self, ClientError> {
         Ok(Self { client: pool(&self.tls)?, ..self.clone() })

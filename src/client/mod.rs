@@ -102,6 +102,18 @@ impl Client {
         self
     }
 
+    /// The key, where there is one, for a process that is to talk to the same server.
+    ///
+    /// # Errors
+    /// In words, where another process cannot do what this client does.
+    pub(crate) fn handed_on(&self) -> Result<Option<String>, String> {
+        match (&self.wire, &self.recorder) {
+            (Wire::Replay(_), _) => Err("a replay cannot be asked by processes of the load".to_owned()),
+            (_, Some(_)) => Err("exchanges of processes of the load cannot be recorded".to_owned()),
+            (Wire::Http(http), None) => Ok(http.api_key()),
+        }
+    }
+
     /// The same client, leaving nothing with a recorder: for what may not be passed on.
     #[must_use]
     pub fn unrecorded(self) -> Self {

@@ -100,7 +100,8 @@ impl Ceiling {
 fn measure(path: Path, cancel: &CancellationToken) -> Result<Ceiling, String> {
     let [small, large] = PADDINGS.map(|padding| point(path, padding, cancel));
     let processors = match path.backend {
-        ConcurrencyBackend::Asyncio => 1,
+        // Of a pool of processes this is one.
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => 1,
         ConcurrencyBackend::ThreadingPool => std::thread::available_parallelism().map_or(1, usize::from),
     };
     Ok(Ceiling { processors, points: [small?, large?] })
@@ -155,7 +156,14 @@ fn plan(backend: ConcurrencyBackend, target: &Target) -> Plan {
         warmup: 0,
         pace: Pace::Closed { starts_ns: vec![0; STREAMS as usize] },
     };
-    Plan { epochs: vec![epoch], backend, limits: Limits::within(LIMIT), stop: Stop::default() }
+    Plan {
+        epochs: vec![epoch],
+        backend,
+        processes: 1,
+        begin: None,
+        limits: Limits::within(LIMIT),
+        stop: Stop::default(),
+    }
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn goodput_leaves_out_what_it_cannot_judge() {
-        let goodput = Slo { ttft: None, tpot: Some(0.03), e2e: None };
+        let goodput = Slo { tpot: Some(0.03), ..Slo::default() };
         let mut single = record(1, 0, Outcome::Ok);
         single.events.truncate(1);
         let records = [record(0, 0, Outcome::Ok), single, record(2, 0, Outcome::Cancelled), refused(3)];

@@ -10,6 +10,7 @@
 //!
 //! 性能测试：规格、驱动、时间线、汇总与有效性。
 
+mod beyond;
 mod ceiling;
 mod chunk;
 mod conclude;
@@ -19,6 +20,7 @@ pub mod drive;
 mod expect;
 pub mod histogram;
 mod mould;
+mod profile;
 mod progress;
 pub mod prompt;
 pub mod quantile;

@@ -362,6 +362,9 @@ fn cpu(seen: &Seen<'_>) -> Reading {
         could += match seen.backend {
             ConcurrencyBackend::Asyncio => wall,
             ConcurrencyBackend::ThreadingPool => wall * seen.driven.machine.cpus as f64,
+            ConcurrencyBackend::ProcessingPool => {
+                wall * epoch.threads.len().min(seen.driven.machine.cpus) as f64
+            }
         };
     }
     if could > 0.0 { Reading::of(ran / could) } else { Reading::none("no thread made load") }

@@ -20,17 +20,19 @@ use st_harness::{
 use crate::{
     client::{Limits, Request, Stamp, Target},
     perf::{
+        beyond::Beyond,
         ceiling::Ceiling,
         conclude::{Run, conclude, note},
         corpus::{self, Corpus, Item, Library, Refused},
         drive::{self, Driven, Plan, load},
+        profile::Profiler,
         progress::Progress,
         prompt::ServerCount,
         record::Record,
         schedule::{self, Schedule},
         server::{Scraped, Scraper},
         sidecar,
-        spec::{Endpoint, Spec},
+        spec::{ConcurrencyBackend, Endpoint, Spec},
         tool,
         validity::Client,
     },
@@ -44,12 +46,13 @@ pub struct Perf {
     library: Library,
     of_any_file: bool,
     tools: Tools,
+    beyond: Beyond,
 }
 
 impl Perf {
     /// Paths of data sets are relative to `root`.
     pub fn new(root: impl Into<Utf8PathBuf>) -> Self {
-        Self { library: Library::new(root), of_any_file: false, tools: Tools::default() }
+        Self { library: Library::new(root), ..Self::default() }
     }
 
     /// Takes the cases of every file, whatever its name.
@@ -102,6 +105,9 @@ impl Suite<Target> for Perf {
         if let Some(used) = &spec.tool {
             return tool::observe(&self.tools, spec, used, cx).await;
         }
+        if let Some(reason) = self.beyond.skips(spec) {
+            return Observation::new(Ending::Skipped(reason));
+        }
         let target = cx.world.scoped(cx.case.id.as_str());
         let schedule = Schedule::of(spec);
         let counter = ServerCount {
@@ -118,11 +124,11 @@ impl Suite<Target> for Perf {
         let plan = plan(spec, &schedule, &target, &corpus, &cx.case);
         let ceiling = calibrated(spec, cx, &target).await;
         let progress = Progress::new(cx.case.id.as_str(), &schedule, spec.stop.duration);
-        let measured = match measure(plan, progress, cx, &target).await {
+        let measured = match measure(plan, progress, cx, &target, spec.profile).await {
             Ok(measured) => measured,
             Err(message) => return errored(Reason::new("load", message)),
         };
-        let Measured { driven, records, written, server } = measured;
+        let Measured { driven, records, written, server, unprofiled } = measured;
         let mut observation = conclude(
             spec,
             &cx.case,
@@ -142,6 +148,8 @@ impl Suite<Target> for Perf {
                 Err(message) => observation.notes.push(note(role, message)),
             }
         }
+        observation.notes.extend(unprofiled.map(|message| note("profile", message)));
+        self.beyond.hears(spec, &observation);
         observation
     }
 }
@@ -181,6 +189,9 @@ async fn calibrated(spec: &Spec, cx: &Cx<Target>, target: &Target) -> Result<Cei
     if cx.case.id.as_str().starts_with("perf::smoke::") {
         return Err("a smoke run is not calibrated".to_owned());
     }
+    if spec.concurrency_backend == ConcurrencyBackend::ProcessingPool {
+        return Err("a pool of processes is not calibrated".to_owned());
+    }
     let (backend, client, cancel) = (spec.concurrency_backend, target.client.clone(), cx.cancel.clone());
     let told = tokio::task::spawn_blocking(move || Ceiling::of(backend, &client, &cancel)).await;
     told.unwrap_or_else(|error| Err(format!("the calibration failed: {error}")))
@@ -202,6 +213,8 @@ fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case
     Plan {
         epochs,
         backend: spec.concurrency_backend,
+        processes: spec.num_process.unwrap_or(1),
+        begin: None,
         limits: Limits { idle: None, ..Limits::within(spec.request_timeout()) },
         stop: spec.stop,
     }
@@ -250,6 +263,8 @@ struct Measured {
     records: Vec<Record>,
     written: Result<Artifact, String>,
     server: Scraped,
+    /// Why the server was not profiled although it should have been.
+    unprofiled: Option<String>,
 }
 
 /// Drives the load on threads of its own, while another one takes the records to the sidecar: no disk is waited for
@@ -259,10 +274,13 @@ async fn measure(
     progress: Progress,
     cx: &Cx<Target>,
     target: &Target,
+    profile: bool,
 ) -> Result<Measured, String> {
     let warm_up = plan.epochs.first().map_or(0, |epoch| epoch.warmup as u64);
     let scraper = Scraper::begin(target, &cx.folder, warm_up).await?;
     let server_hears = scraper.listener();
+    let profiler = profile.then(|| Profiler::begin(target, warm_up));
+    let profiler_hears = profiler.as_ref().map(Profiler::listener);
     let (keep, ended) = mpsc::channel();
     let in_flight = Arc::new(AtomicU32::new(0));
     let (folder, gauge) = (cx.folder.clone(), Arc::clone(&in_flight));
@@ -271,16 +289,23 @@ async fn measure(
     let driven = tokio::task::spawn_blocking(move || {
         load(&client, plan, &cancel, &in_flight, &|record| {
             server_hears(&record);
+            if let Some(hears) = &profiler_hears {
+                hears(&record);
+            }
             // The writer outlives the load; were it gone, its own error would tell.
             let _ = keep.send(record);
         })
     });
     let driven = driven.await.map_err(|error| format!("the load failed: {error}"))?;
+    let unprofiled = match profiler {
+        Some(profiler) => profiler.finish().await,
+        None => None,
+    };
     let server = scraper.finish().await;
     let (records, written) = writer
         .await
         .unwrap_or_else(|error| (Vec::new(), Err(format!("the sidecar's writer failed: {error}"))));
-    Ok(Measured { driven: driven?, records, written, server })
+    Ok(Measured { driven: driven?, records, written, server, unprofiled })
 }
 
 #[cfg(test)]

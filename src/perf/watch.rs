@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{client::Stamp, perf::quantile::Sorted, timer::Timer};
 
 /// What one thread took from its beginning to its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadUse {
     /// As the system shows it.
     pub name: String,
@@ -69,7 +69,7 @@ const HEARTBEAT: Duration = Duration::from_millis(5);
 pub(crate) struct Canary(Mutex<Vec<f64>>);
 
 /// How late it was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Wakeups {
     /// How often it woke.
     pub n: usize,

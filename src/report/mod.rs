@@ -7,18 +7,22 @@ pub(crate) mod commands;
 mod html;
 mod perf_csv;
 mod perf_json;
+mod perf_trace;
 pub(crate) mod prom;
+pub(crate) mod sweeps;
 
 pub use commands::Commands;
 pub use html::Html;
 pub use perf_csv::{PerfRequests, PerfSummary, dictionary};
 pub use perf_json::PerfJson;
+pub use perf_trace::PerfTrace;
 pub use prom::{Exposition, Prometheus};
 use st_harness::{
     folder::RunFolder,
     journal::RunRecord,
     report::{Document, Files, Report},
 };
+pub use sweeps::PerfSweeps;
 
 /// All of them; metrics begin with `prefix`.
 pub fn domain(prefix: &str) -> Vec<Box<dyn Report>> {
@@ -51,5 +55,11 @@ pub fn write(folder: &RunFolder, record: &RunRecord, files: &Files, prefix: &str
 
 /// Those of measured trials.
 fn of_perf() -> Vec<Box<dyn Report>> {
-    vec![Box::new(PerfSummary), Box::new(PerfRequests), Box::new(PerfJson)]
+    vec![
+        Box::new(PerfSummary),
+        Box::new(PerfRequests),
+        Box::new(PerfJson),
+        Box::new(PerfSweeps),
+        Box::new(PerfTrace),
+    ]
 }

@@ -144,7 +144,7 @@ fn levels_on_the_simulator_leave_the_tables_that_acs_bench_leaves() {
     let sim = sim();
     let root = root(&sim.base_url());
     let ran = root.run(&words(
-        "prof -dt random -il 64 -ol 8,16 -c 1,2 -n 4,6 -p providers.yaml -pid lab-1 -g ttft:5000 -s out -bi 50 -w 1",
+        "prof -dt random -il 64 -ol 8,16 -c 1,2 -n 4,6 -p providers.yaml -pid lab-1 -g ttft:5000 -s out -bi 50 -w 1 -trace -pf",
     ));
     fine(&ran);
     assert!(ran.err.contains("\nin64_out8_c1 "), "one table of all levels: {}", ran.err);
@@ -255,6 +255,153 @@ fn a_mixture_in_a_case_tells_each_sources_figures() {
         sources.iter().all(|source| source["figures"].as_array().is_some_and(|figures| figures.len() > 20))
     );
     assert_eq!(trial["workload"]["key"]["dataset"], "mixture");
+}
+
+/// What the system shows of a process: its command line, and the names of its threads.
+#[cfg(target_os = "linux")]
+fn shown(pid: u32) -> (String, Vec<String>) {
+    let read = |path: String| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let line = read(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    (line, names.map(|name| name.trim().to_owned()).collect())
+}
+
+#[cfg(target_os = "linux")]
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The most that was seen at a time while a command ran: children that carry load, event loops in them, event loops and
+/// threads of a pool in the command itself.
+#[cfg(target_os = "linux")]
+fn watched(root: &CrateRoot, options: &str) -> ([usize; 4], Ran) {
+    let mut child = root
+        .command(&words(options))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let (mut most, named) =
+        ([0; 4], |names: &[String], name: &str| names.iter().filter(|one| one.starts_with(name)).count());
+    while child.try_wait().expect("a child").is_none() {
+        let (_, own) = shown(child.id());
+        let load: Vec<(String, Vec<String>)> = children(child.id())
+            .into_iter()
+            .map(shown)
+            .filter(|(line, _)| line.starts_with("load-process-"))
+            .collect();
+        let loops = load.iter().map(|(_, names)| named(names, "loadloop")).sum();
+        let now = [load.len(), loops, named(&own, "loadloop"), named(&own, "load-")];
+        most = std::array::from_fn(|at| most[at].max(now[at]));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let ran = Ran::of(child.wait_with_output().expect("its output"));
+    (most, ran)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn each_backend_is_what_its_name_says() {
+    use vllm_cibench::sim::Timing;
+    let timing = Timing { ttft_ms: 80.0, tpot_ms: 10.0, ..Timing::default() };
+    let sim =
+        Sim::start(Options { model: "m".to_owned(), timing, ..Options::default() }).expect("the simulator");
+    let root = root(&sim.base_url());
+    let prof = "prof -dt random -il 32 -ol 8 -n 16 -c 4 -p providers.yaml -pid lab-1";
+    for (options, expected) in [
+        ("-cb threading-pool -s threads", [0, 0, 0, 4]),
+        ("-cb asyncio -s loop", [0, 0, 1, 0]),
+        ("-cb processing-pool -nc 2 -s processes", [2, 2, 0, 0]),
+    ] {
+        let (most, ran) = watched(&root, &format!("{prof} {options}"));
+        fine(&ran);
+        assert_eq!(
+            most, expected,
+            "{options}: processes, their event loops, own event loops, own threads of a pool"
+        );
+    }
+    let trial =
+        json(&only(found(&root.path().join("processes"), &|name| name == "perf.prof.in32_out8_c4.json")));
+    assert_eq!(trial["details"]["concurrency_backend"], "processing-pool");
+    assert!(!found(&root.path().join("processes"), &|name| name.contains("_processing-pool_")).is_empty());
+}
+
+#[test]
+fn what_two_processes_did_is_one_record_and_the_servers_count() {
+    let sim = sim();
+    let ear = Ear::before(&sim.base_url());
+    let root = root(&format!("http://127.0.0.1:{}/v1", ear.port));
+    let prof = "prof -dt random -il 32 -ol 8 -ra 0.5 -rb 0.5 -n 21 -c 5 -w 3 -e 2 -cb processing-pool -nc 2";
+    fine(&root.run(&words(&format!("{prof} -p providers.yaml -pid lab-1 -s out"))));
+    let out = root.path().join("out");
+    let lines =
+        std::fs::read_to_string(only(found(&out, &|name| name == "requests.jsonl"))).expect("the requests");
+    let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    let mut indices: Vec<u64> =
+        records.iter().map(|record| record["index"].as_u64().expect("an index")).collect();
+    indices.sort_unstable();
+    assert_eq!(indices, (0..48).collect::<Vec<_>>(), "every request of the plan once");
+    let of_part = |part: u64| {
+        let own = records.iter().filter(|record| record["worker"].as_u64().expect("a worker") % 2 == part);
+        own.map(|record| record["output_tokens"].as_u64().expect("tokens")).sum::<u64>()
+    };
+    let trial = json(&only(found(&out, &|name| name == "perf.prof.in32_out8_c5.json")));
+    let figure = |name: &str, stat: &str, source: &str| {
+        let all = trial["figures"].as_array().expect("figures");
+        let is_it = |one: &&Value| one["name"] == name && one["stat"] == stat && one["source"] == source;
+        all.iter().find(is_it).and_then(|one| one["value"].as_f64())
+    };
+    let warm: u64 = records
+        .iter()
+        .filter(|record| record["warmup"] == true)
+        .map(|record| record["output_tokens"].as_u64().expect("tokens"))
+        .sum();
+    let total = figure("output_tokens", "sum", "client").expect("a sum") as u64;
+    assert!(of_part(0) > 0 && of_part(1) > 0);
+    assert_eq!(of_part(0) + of_part(1), total + warm, "the two parts are the whole");
+    let counted = figure("generation_tokens", "value", "server").expect("the server's counter") as u64;
+    assert_eq!(counted, total);
+    let times =
+        |name: &str| records.iter().map(|record| record[name].as_u64().expect("a stamp")).collect::<Vec<_>>();
+    let spread =
+        times("ended").into_iter().max().expect("one") - times("started").into_iter().min().expect("one");
+    assert!(spread < 60_000_000_000, "stamps of both processes count from the same moment: {spread}");
+    assert_eq!(ear.completions().len(), 48);
+}
+
+#[test]
+fn a_sweep_finds_its_knee_and_leaves_out_what_lies_beyond() {
+    use vllm_cibench::sim::Timing;
+    let timing = Timing { ttft_ms: 30.0, ..Timing::default() };
+    let sim =
+        Sim::start(Options { model: "m".to_owned(), timing, ..Options::default() }).expect("the simulator");
+    let root = root(&sim.base_url());
+    let prof =
+        "prof -dt random -il 32 -ol 4 -c 1,2,4 -n 4 -p providers.yaml -pid lab-1 -cb asyncio --stop-beyond";
+    let ran = root.run(&words(&format!("{prof} -g ttft:10 -s strict")));
+    fine(&ran);
+    assert!(
+        ran.err.contains("concurrency 1 was beyond the limits of `slo` already, this is 2"),
+        "{}",
+        ran.err
+    );
+    let ran = root.run(&words(&format!("{prof} -g ttft:10000 -s lax")));
+    fine(&ran);
+    assert!(
+        ran.err.contains("every concurrency up to 4 keeps 90 % of requests with ttft ≤ 10 s"),
+        "{}",
+        ran.err
+    );
+    let sweeps = json(&only(found(&root.path().join("lax"), &|name| name == "sweeps.json")));
+    assert_eq!(
+        (&sweeps[0]["knee"], &sweeps[0]["found"]),
+        (&"perf::prof::in32_out4_c4".into(), &false.into())
+    );
 }
 
 #[test]

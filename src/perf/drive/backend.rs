@@ -48,7 +48,10 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
     let canary = Canary::default();
     let threads = match backend {
         ConcurrencyBackend::ThreadingPool => pool(transport, turn, &canary)?,
-        ConcurrencyBackend::Asyncio => one_loop(transport, turn, &canary)?,
+        // Of a pool of processes this is one.
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => {
+            one_loop(transport, turn, &canary)?
+        }
     };
     Ok(Turned {
         begin: turn.begin(),

@@ -49,7 +49,7 @@ fn needed<R>(plan: &Plan<R>) -> u64 {
     let each = match plan.backend {
         ConcurrencyBackend::ThreadingPool => IN_A_POOL,
         // The timer can be done without: a coarser one takes its place.
-        ConcurrencyBackend::Asyncio => IN_A_LOOP - 1,
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => IN_A_LOOP - 1,
     };
     // Nobody knows how many arrivals without a cap will be on their way at a time.
     BESIDE + at_a_time(plan).min(if capped(plan) { u64::MAX } else { 1 }) * each
@@ -59,7 +59,7 @@ fn needed<R>(plan: &Plan<R>) -> u64 {
 fn wanted<R>(plan: &Plan<R>) -> u64 {
     let each = match plan.backend {
         ConcurrencyBackend::ThreadingPool => IN_A_POOL,
-        ConcurrencyBackend::Asyncio => IN_A_LOOP,
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => IN_A_LOOP,
     };
     BESIDE + at_a_time(plan) * each
 }
@@ -87,7 +87,7 @@ mod tests {
 
     fn plan(backend: ConcurrencyBackend, pace: Pace) -> Plan<()> {
         let epochs = vec![Epoch { requests: vec![(); 50], warmup: 0, pace }];
-        Plan { epochs, backend, limits: Limits::default(), stop: Stop::default() }
+        Plan { epochs, backend, processes: 1, begin: None, limits: Limits::default(), stop: Stop::default() }
     }
 
     fn closed(n: usize) -> Pace {

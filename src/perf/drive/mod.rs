@@ -12,6 +12,7 @@ mod backend;
 mod conformance;
 mod descriptors;
 mod pacer;
+mod processes;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -19,6 +20,8 @@ mod turn;
 
 use std::{sync::atomic::AtomicU32, time::Duration};
 
+pub use processes::at_the_door;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 pub use transport::Transport;
 
@@ -39,6 +42,10 @@ pub struct Plan<R = Request> {
     pub epochs: Vec<Epoch<R>>,
     /// Who carries it.
     pub backend: ConcurrencyBackend,
+    /// How many processes do, where that is a pool of processes.
+    pub processes: u32,
+    /// When the first request may be due; nothing: as soon as all are ready.
+    pub begin: Option<Stamp>,
     /// Of each request.
     pub limits: Limits,
     /// When sending ends before the requests run out.
@@ -69,7 +76,7 @@ pub struct Driven {
 }
 
 /// What became of one epoch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turned {
     /// When the first request was due.
     pub begin: Stamp,
@@ -88,7 +95,7 @@ pub struct Turned {
 }
 
 /// Why no more requests were sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stopped {
     /// All were.
     Exhausted,
@@ -123,6 +130,8 @@ impl Plan {
         Plan {
             epochs: self.epochs.into_iter().map(prepared).collect(),
             backend: self.backend,
+            processes: self.processes,
+            begin: self.begin,
             limits: self.limits,
             stop: self.stop,
         }
@@ -140,9 +149,21 @@ pub fn load(
     in_flight: &AtomicU32,
     keep: &(impl Fn(Record) + Send + Sync),
 ) -> Result<Driven, String> {
+    if plan.backend == ConcurrencyBackend::ProcessingPool {
+        return processes::drive(client, plan, cancel, in_flight, keep);
+    }
     match Direct::of(client) {
         Some(direct) => drive(&direct, plan, cancel, in_flight, keep),
         None => drive(client, plan, cancel, in_flight, keep),
+    }
+}
+
+/// The name of a transport of another process.
+fn transport_name(name: &str) -> &'static str {
+    if name == <Direct as Transport>::NAME {
+        <Direct as Transport>::NAME
+    } else {
+        <Client as Transport>::NAME
     }
 }
 

@@ -124,7 +124,7 @@ fn open(n: u64, every_ms: u64, cap: Option<u32>) -> Pace {
 }
 
 fn plan(backend: ConcurrencyBackend, epochs: Vec<Epoch>) -> Plan {
-    Plan { epochs, backend, limits: Limits::default(), stop: Stop::default() }
+    Plan { epochs, backend, processes: 1, begin: None, limits: Limits::default(), stop: Stop::default() }
 }
 
 const BOTH: [ConcurrencyBackend; 2] = [ConcurrencyBackend::ThreadingPool, ConcurrencyBackend::Asyncio];

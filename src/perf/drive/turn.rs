@@ -56,6 +56,8 @@ pub(super) struct Turn<'a, R, K> {
     pacer: Pacer,
     ready: Barrier,
     begin: OnceLock<Stamp>,
+    /// Nobody begins before.
+    not_before: Option<Stamp>,
     opened: watch::Sender<Option<Stamp>>,
     judged: Mutex<Judged>,
 }
@@ -95,6 +97,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
             pacer: Pacer::default(),
             ready: Barrier::new(1),
             begin: OnceLock::new(),
+            not_before: plan.begin,
             opened: watch::Sender::new(None),
             judged: Mutex::default(),
         };
@@ -163,6 +166,9 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
     async fn begin_together<T: Transport<Outgoing = R>>(&self, transport: &T) -> Stamp {
         transport.connect(self.limits, self.cancel).await;
         self.over.run_until_cancelled(self.ready.wait()).await;
+        if let Some(at) = self.not_before {
+            self.over.run_until_cancelled(Timer::new().sleep(at.since(Stamp::now()))).await;
+        }
         self.begin()
     }
 
@@ -323,7 +329,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
     }
 
     pub(super) fn begin(&self) -> Stamp {
-        *self.begin.get_or_init(Stamp::now)
+        *self.begin.get_or_init(|| self.not_before.unwrap_or_else(Stamp::now))
     }
 
     pub(super) fn opened(&self) -> Option<Stamp> {

@@ -24,6 +24,7 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
         ControlMethod::Rate(rate) => arrives(rate, mistakes),
     }
     threads(spec, mistakes);
+    processes(spec, mistakes);
     if let Some(stop) = spec.stop.failures {
         failures(stop, mistakes);
     }
@@ -251,6 +252,39 @@ fn threads(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     }
 }
 
+fn processes(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    let pool = spec.concurrency_backend == ConcurrencyBackend::ProcessingPool;
+    match spec.num_process {
+        None if pool => mistakes.at("", "expected `num_process`, how many processes the pool has"),
+        Some(_) if !pool => {
+            mistakes.at("/num_process", "expected `concurrency_backend: processing-pool`, whose size it is");
+        }
+        Some(asked) if asked == 0 || asked > at_first(spec) => mistakes.at(
+            "/num_process",
+            format!(
+                "expected from 1 to {}, of which each process has one in flight at the beginning, found {asked}",
+                at_first(spec)
+            ),
+        ),
+        _ => {}
+    }
+    if pool && spec.stop.failures.is_some() {
+        mistakes.at(
+            "/stop/failures",
+            "no process of a pool sees the failures of all; leave it out, or take `asyncio`",
+        );
+    }
+}
+
+/// How many requests are in flight at the beginning; as many as are wanted where nothing bounds them.
+fn at_first(spec: &Spec) -> u32 {
+    let concurrency = spec.concurrency.unwrap_or(u32::MAX);
+    match spec.control_method {
+        ControlMethod::Climb(climb) => climb.init_concurrency.min(concurrency),
+        ControlMethod::Fixed | ControlMethod::Rate(_) => concurrency,
+    }
+}
+
 fn failures(stop: FailureStop, mistakes: &mut Mistakes<'_>) {
     if !(0.0..1.0).contains(&stop.ratio_above) {
         mistakes.at(
@@ -300,6 +334,7 @@ mod tests {
             json!({"input_range": {"above": 1.0, "below": 0.5}, "prefix_len": 3}),
             json!({"dataset": [{"layout": "custom", "path": "a.jsonl"}], "input_len": null, "output_len": null}),
             json!({"dataset": [{"layout": "random"}, {"layout": "alpaca", "path": "a.json", "weight": 3}]}),
+            json!({"concurrency_backend": "processing-pool", "num_process": 2}),
             json!({"slo": {"ttft": 0.05, "e2e": 1}, "bucket_interval_ms": 100, "request_timeout_s": 0.5}),
         ] {
             assert_eq!(mistakes(good.clone()), [""; 0], "{good}");
@@ -342,6 +377,13 @@ mod tests {
             (json!({"prefix_len": 8}), "expected less than the shortest prompt (8 tokens)"),
             (json!({"request_timeout_s": 0}), "expected at least 0.001 seconds, found 0"),
             (json!({"bucket_interval_ms": 0.5}), "expected at least 1 milliseconds, found 0.5"),
+            (json!({"concurrency_backend": "processing-pool"}), "expected `num_process`"),
+            (json!({"num_process": 2}), "expected `concurrency_backend: processing-pool`, whose size it is"),
+            (
+                json!({"concurrency_backend": "processing-pool", "num_process": 3}),
+                "expected from 1 to 2, of which each process has one in flight at the beginning, found 3",
+            ),
+            (json!({"slo": {"ttft": 1, "share": 2}}), "expected `share` from 0 to 1, found 2"),
             (json!({"slo": {}}), "expected a limit: `ttft`, `tpot`, `e2e` or several, found none"),
             (json!({"dataset": [{"layout": "custom"}]}), "expected `path`, the file in the layout `custom`"),
             (
@@ -361,9 +403,9 @@ mod tests {
 
     #[test]
     fn a_backend_that_does_not_exist_is_refused_by_name() {
-        let spec = json!({"input_len": 8, "output_len": 4, "concurrency_backend": "processing-pool"});
+        let spec = json!({"input_len": 8, "output_len": 4, "concurrency_backend": "green-threads"});
         let error = serde_json::from_value::<Spec>(spec).unwrap_err().to_string();
-        assert!(error.contains("`threading-pool` or `asyncio`"), "{error}");
+        assert!(error.contains("`threading-pool`, `asyncio`, `processing-pool`"), "{error}");
     }
 
     #[test]

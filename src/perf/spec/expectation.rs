@@ -128,7 +128,7 @@ impl Bound {
 }
 
 /// Limits that a good request keeps, in seconds; at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
     /// Limit of its time to first token.
@@ -140,6 +140,22 @@ pub struct Slo {
     /// Limit of its time to the last token.
     #[serde(default)]
     pub e2e: Option<f64>,
+    /// The share of requests that must keep them for a load to be within: the highest such load is the knee.
+    #[serde(default = "nine_in_ten")]
+    pub share: f64,
+    /// Skip higher loads of the same workload once one was beyond.
+    #[serde(default)]
+    pub stop_beyond: bool,
+}
+
+fn nine_in_ten() -> f64 {
+    0.9
+}
+
+impl Default for Slo {
+    fn default() -> Self {
+        Self { ttft: None, tpot: None, e2e: None, share: nine_in_ten(), stop_beyond: false }
+    }
 }
 
 impl Slo {
@@ -155,6 +171,9 @@ impl Slo {
         if self.limits().iter().all(|(_, value)| value.is_none()) {
             found.push("expected a limit: `ttft`, `tpot`, `e2e` or several, found none".to_owned());
         }
+        if !(0.0..=1.0).contains(&self.share) {
+            found.push(format!("expected `share` from 0 to 1, found {}", self.share));
+        }
         found
     }
 }
@@ -162,7 +181,7 @@ impl Slo {
 impl Goodput {
     /// Its limits.
     pub fn slo(self) -> Slo {
-        Slo { ttft: self.ttft, tpot: self.tpot, e2e: self.e2e }
+        Slo { ttft: self.ttft, tpot: self.tpot, e2e: self.e2e, ..Slo::default() }
     }
 
     fn mistakes(self) -> Vec<String> {

@@ -48,6 +48,7 @@ impl Spec {
     fn unusual(&self) -> impl Iterator<Item = (String, Value)> {
         let sources = || self.dataset.iter().map(source).collect::<Vec<_>>();
         [
+            ("num_process", self.num_process.is_some(), json!(self.num_process)),
             ("prefix_len", self.prefix_len > 0, json!(self.prefix_len)),
             ("input_range", !self.input_range.is_none(), json!(self.input_range)),
             ("output_range", !self.output_range.is_none(), json!(self.output_range)),
@@ -59,6 +60,16 @@ impl Spec {
         .filter(|(_, unusual, _)| *unusual)
         .map(|(name, _, value)| (name.to_owned(), value))
     }
+}
+
+/// What a workload shares with itself at another load, what the load is of, and how high it is.
+pub fn level_of(key: &Map<String, Value>) -> Option<(Map<String, Value>, &'static str, f64)> {
+    let of = if key.contains_key("request_rate") { "request_rate" } else { "concurrency" };
+    let load = key.get(of)?.as_f64()?;
+    // Where a climb begins, and how many processes there are, follow from where it ends.
+    let differs = [of, "init_concurrency", "num_process"];
+    let shared = key.iter().filter(|(name, _)| !differs.contains(&name.as_str()));
+    Some((shared.map(|(name, value)| (name.clone(), value.clone())).collect(), of, load))
 }
 
 /// The file's name and not its folder: the same data may lie elsewhere. What is in it, its hash says in the record.
@@ -102,6 +113,18 @@ mod tests {
         ] {
             assert_ne!(key(""), key(extra), "{extra}");
         }
+    }
+
+    #[test]
+    fn two_loads_of_one_workload_share_all_but_the_load() {
+        let level = |extra: &str| level_of(&key(extra)).unwrap();
+        let (one, of, load) = level("");
+        assert_eq!((of, load), ("concurrency", 1.0));
+        let (other, _, load) = level(r#","seed":4"#);
+        assert_eq!((other, load), (one, 1.0));
+        let rate = |r: u32| level(&format!(r#","control_method":{{"rate":{{"requests_per_second":{r}}}}}"#));
+        assert_eq!((rate(2).1, rate(2).2), ("request_rate", 2.0));
+        assert_eq!(rate(2).0, rate(3).0);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub enum ConcurrencyBackend {
     ThreadingPool,
     /// One thread with one event loop for all requests.
     Asyncio,
+    /// `num_process` processes, each with one event loop and an equal share of one schedule.
+    ProcessingPool,
 }
 
 impl ConcurrencyBackend {
@@ -103,6 +105,7 @@ impl ConcurrencyBackend {
         match self {
             Self::ThreadingPool => "threading-pool",
             Self::Asyncio => "asyncio",
+            Self::ProcessingPool => "processing-pool",
         }
     }
 }

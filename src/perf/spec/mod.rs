@@ -11,6 +11,7 @@ mod workload;
 use std::time::Duration;
 
 pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
+pub use key::level_of;
 pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Stop};
 pub use workload::{Layout, Source, Spread};
 
@@ -36,6 +37,9 @@ pub struct Spec {
     /// Who carries them.
     #[serde(default)]
     pub concurrency_backend: ConcurrencyBackend,
+    /// How many processes do, with `processing-pool`: at most as many as there are requests in flight at the beginning.
+    #[serde(default)]
+    pub num_process: Option<u32>,
     /// Where the prompts come from, several sources by their weights. Default: seeded random text.
     #[serde(default)]
     pub dataset: Vec<Source>,
@@ -102,6 +106,12 @@ pub struct Spec {
     /// Let somebody else's tool make the load and measure, instead of us.
     #[serde(default)]
     pub tool: Option<Use>,
+    /// Have the server profile itself from the end of the warm-up on (`/start_profile`, `/stop_profile`).
+    #[serde(default)]
+    pub profile: bool,
+    /// Leave the requests as a Chrome trace, `perf/<trial>.trace.json`.
+    #[serde(default)]
+    pub trace: bool,
     /// What must hold of the figures. Without any, a trial passes when a request succeeded.
     #[serde(default)]
     pub expect: Vec<Expectation>,
