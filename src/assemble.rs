@@ -24,7 +24,7 @@ use crate::{
     accuracy::{self, Accuracy},
     baseline::{Baseline, runs::Runs},
     client::Target,
-    config::{Environment, Flags, OnFailure, Policy, RunType, Settings},
+    config::{Environment, Flags, OnFailure, Policy, RunType, Settings, StageLimits},
     functional::{self, FunctionalSuite},
     perf::Perf,
     report,
@@ -155,6 +155,9 @@ impl Assembly {
                 (settings.plan.functional, settings.plan.accuracy) = (false, false);
                 (settings.plan.perf, settings.plan.push) = (false, false);
                 settings.perf_gate.policy = Policy::Off;
+                // What the matrix says of stages is of runs that it plans.
+                settings.plan.stage_limits = StageLimits::default();
+                settings.plan.on_failure = OnFailure::Continue;
             }
         }
         for warning in &settings.warnings {

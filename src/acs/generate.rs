@@ -12,7 +12,7 @@ use super::values::{DatasetType, truth};
 use crate::{
     perf::{
         corpus::{Entry, File, Lengths},
-        prompt::{self, Content, Counted, Stream, TokenCounter, Wanted},
+        prompt::{self, Asked, Content, Counted, Stream, TokenCounter, Wanted},
         spec::{Language, Spread},
     },
     workload::sha256_hex,
@@ -189,8 +189,9 @@ pub async fn generate(args: &GenerateArgs, counter: &impl TokenCounter) -> Resul
 /// An item in the layout `custom`.
 fn line(entry: &Entry) -> serde_json::Value {
     let mut line = match &entry.content {
-        Content::Text(text) => json!({"prompt": text}),
-        Content::Messages(messages) => json!({"messages": messages}),
+        Some(Content::Text(text)) => json!({"prompt": text}),
+        Some(Content::Messages(messages)) => json!({"messages": messages}),
+        None => json!({}),
     };
     if let Some(tokens) = entry.input_tokens {
         line["input_tokens"] = json!(tokens);
@@ -203,17 +204,17 @@ fn line(entry: &Entry) -> serde_json::Value {
 
 async fn random(args: &GenerateArgs, counter: &impl TokenCounter) -> Result<(Vec<Entry>, Counted), String> {
     let wanted = Wanted {
-        tokens: args.input_length,
-        spread: args.spread(),
         prefix: args.prefix_length,
         language: args.language,
         seed: args.random_seed,
         // Data sets of different lengths have no beginning in common, which a prefix cache would know.
         mark: args.input_length.into(),
     };
-    let made = prompt::prepare(wanted, Stream::all(0, args.num_requests).collect(), counter).await?;
+    let asked = Stream::all(0, args.num_requests)
+        .map(|stream| Asked::drawn(stream, args.input_length, args.spread(), args.random_seed));
+    let made = prompt::prepare(wanted, asked.collect(), counter).await?;
     let entry = |fitted: prompt::Fitted| Entry {
-        content: Content::Text(fitted.text),
+        content: Some(Content::Text(fitted.text)),
         input_tokens: fitted.tokens,
         output_len: None,
     };
@@ -229,7 +230,8 @@ async fn chosen(args: &GenerateArgs, file: File, counter: &impl TokenCounter) ->
         if chosen.len() == args.num_requests as usize {
             break;
         }
-        let tokens = counter.count(&entry.content).await?;
+        let Some(content) = &entry.content else { continue };
+        let tokens = counter.count(content).await?;
         (shortest, longest) = (shortest.min(tokens), longest.max(tokens));
         if (u64::from(low)..=u64::from(high)).contains(&tokens) {
             chosen.push(Entry { input_tokens: Some(tokens), ..entry });

@@ -57,9 +57,14 @@ pub enum Pace {
 }
 
 impl Schedule {
-    /// The schedule of a checked case.
+    /// The schedule of a checked case that replays no trace.
     pub fn of(spec: &Spec) -> Self {
-        let epochs = (0..spec.epochs).map(|number| epoch(spec, number)).collect();
+        Self::replaying(spec, &[])
+    }
+
+    /// The schedule of a checked case; `arrivals_ns` are those of its trace.
+    pub fn replaying(spec: &Spec, arrivals_ns: &[u64]) -> Self {
+        let epochs = (0..spec.epochs).map(|number| epoch(spec, number, arrivals_ns)).collect();
         Self { schema: "schedule/1".to_owned(), seed: spec.seed, epochs }
     }
 
@@ -74,7 +79,7 @@ impl Schedule {
     }
 }
 
-fn epoch(spec: &Spec, number: u32) -> Epoch {
+fn epoch(spec: &Spec, number: u32, traced_ns: &[u64]) -> Epoch {
     let warmup = spec.warmup;
     match spec.control_method {
         ControlMethod::Fixed => {
@@ -87,12 +92,22 @@ fn epoch(spec: &Spec, number: u32) -> Epoch {
         }
         ControlMethod::Rate(rate) => {
             let random = Random::stream(spec.seed, u64::from(number));
-            let arrivals_ns = arrivals(rate, random, warmup, spec.requests(), spec.stop.duration);
-            let all = u32::try_from(arrivals_ns.len()).unwrap_or(u32::MAX);
-            let pace = Pace::Open { arrivals_ns, cap: spec.concurrency };
-            Epoch { warmup: warmup.min(all), measured: all.saturating_sub(warmup), pace }
+            open(spec, arrivals(rate, random, warmup, spec.requests(), spec.stop.duration))
+        }
+        ControlMethod::Trace(replay) => {
+            let most =
+                spec.requests().map_or(usize::MAX, |requests| requests.saturating_add(warmup) as usize);
+            let at = |ns: &u64| (*ns as f64 / replay.speed) as u64;
+            open(spec, traced_ns.iter().take(most).map(at).collect())
         }
     }
+}
+
+/// An open loop; the first arrivals are the warm-up.
+fn open(spec: &Spec, arrivals_ns: Vec<u64>) -> Epoch {
+    let all = u32::try_from(arrivals_ns.len()).unwrap_or(u32::MAX);
+    let pace = Pace::Open { arrivals_ns, cap: spec.concurrency };
+    Epoch { warmup: spec.warmup.min(all), measured: all.saturating_sub(spec.warmup), pace }
 }
 
 /// When each worker of a climb begins.
@@ -191,6 +206,15 @@ mod tests {
         let window = arrivals_ns.last().unwrap() - arrivals_ns[5];
         assert!((1_500_000_000..=2_000_000_000).contains(&window), "{window}");
         assert_eq!(schedule.measured() as usize, arrivals_ns.len() - 5);
+    }
+
+    #[test]
+    fn a_trace_is_replayed_at_its_speed_as_far_as_is_asked() {
+        let trace = r#""control_method":{"trace":{"speed":2}},"concurrency":8,"warmup":1,"requests":2"#;
+        let schedule = Schedule::replaying(&spec(trace), &[0, 100, 150, 900, 1000]);
+        let Pace::Open { arrivals_ns, cap } = &schedule.epochs[0].pace else { panic!("an open loop") };
+        assert_eq!((arrivals_ns.as_slice(), *cap), ([0, 50, 75].as_slice(), Some(8)));
+        assert_eq!((schedule.warmup(), schedule.measured()), (1, 2));
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Suite<Target> for Perf {
             return Observation::new(Ending::Skipped(reason));
         }
         let target = cx.world.scoped(cx.case.id.as_str());
-        let schedule = Schedule::of(spec);
+        let schedule = Schedule::replaying(spec, &corpus::arrivals(spec, &self.library));
         let counter = ServerCount {
             target: &target,
             endpoint: spec.endpoint,

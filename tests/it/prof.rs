@@ -405,6 +405,46 @@ fn a_sweep_finds_its_knee_and_leaves_out_what_lies_beyond() {
 }
 
 #[test]
+fn a_trace_is_replayed_at_its_times_and_faster() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/perf/data/trace.jsonl");
+    let case = |speed: f64| {
+        format!(
+            "cases:\n  - id: replay\n    concurrency_backend: asyncio\n    control_method: {{trace: {{speed: {speed}}}}}\n    \
+             dataset: [{{layout: trace, path: '{}'}}]\n",
+            data.display()
+        )
+    };
+    let replayed = |speed: f64| {
+        let root = CrateRoot::new().file("cases/perf/smoke.yaml", &case(speed));
+        fine(&root.run(&["run"]));
+        let lines = std::fs::read_to_string(only(found(&root.path(), &|name| name == "requests.jsonl")))
+            .expect("rows");
+        let mut rows: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+        rows.sort_by_key(|row| row["index"].as_u64());
+        rows
+    };
+    let rows = replayed(1.0);
+    let column = |rows: &[Value], name: &str| {
+        rows.iter().map(|row| row[name].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    assert_eq!(column(&rows, "output_tokens"), [8, 4, 6, 5, 3]);
+    let prompts = column(&rows, "prompt_tokens");
+    assert_eq!((prompts[0], prompts[1], prompts[2], prompts[4]), (64, 40, 48, 72));
+    let due = |rows: &[Value]| {
+        let at = column(rows, "scheduled");
+        at.iter().map(|ns| (ns - at[0]) / 1_000_000).collect::<Vec<_>>()
+    };
+    // What this machine is late by more than 10 ms puts off the rest, never the other way.
+    let kept = |found: &[u64], asked: [u64; 5]| {
+        found.iter().zip(asked).all(|(found, asked)| *found >= asked && *found < asked + 2000)
+    };
+    assert!(kept(&due(&rows), [0, 120, 120, 300, 420]), "{:?}", due(&rows));
+    let fast = due(&replayed(4.0));
+    assert!(kept(&fast, [0, 30, 30, 75, 105]) && fast[4] < 420, "{fast:?}");
+}
+
+#[test]
 fn a_provider_is_said_by_name_or_is_the_only_one() {
     let sim = sim();
     let root = root(&sim.base_url());

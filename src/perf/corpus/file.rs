@@ -20,13 +20,15 @@ pub struct File {
     pub entries: Vec<Entry>,
     /// Items that ask nothing: conversations in which no person speaks first.
     pub left_out: usize,
+    /// When each item was asked, in nanoseconds after the first; of a trace only.
+    pub arrivals_ns: Vec<u64>,
 }
 
 /// An item of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// What it asks.
-    pub content: Content,
+    /// What it asks; nothing where it only says how long that is.
+    pub content: Option<Content>,
     /// How many tokens it says that it has.
     pub input_tokens: Option<u64>,
     /// How many tokens it asks for.
@@ -40,7 +42,13 @@ impl File {
     /// In words: that it cannot be read, or which item is not as its layout says.
     pub fn read(path: &Utf8Path, layout: Layout) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
-        let mut file = Self { sha256: sha256_hex(text.as_bytes()), entries: Vec::new(), left_out: 0 };
+        let mut file = Self {
+            sha256: sha256_hex(text.as_bytes()),
+            entries: Vec::new(),
+            left_out: 0,
+            arrivals_ns: Vec::new(),
+        };
+        let mut moments = Vec::new();
         for (place, row) in rows(&text).map_err(|error| format!("`{path}`: {error}"))? {
             let entry = entry(&row, layout)
                 .map_err(|error| format!("`{path}`, {place}: {error} (layout `{}`)", layout.name()))?;
@@ -48,7 +56,15 @@ impl File {
                 Some(entry) => file.entries.push(entry),
                 None => file.left_out += 1,
             }
+            if layout == Layout::Trace {
+                moments.push(
+                    moment(&row, moments.last().copied())
+                        .map_err(|error| format!("`{path}`, {place}: {error}"))?,
+                );
+            }
         }
+        let first = moments.first().copied().unwrap_or(0.0);
+        file.arrivals_ns = moments.iter().map(|ms| ((ms - first) * 1e6) as u64).collect();
         if file.entries.is_empty() {
             return Err(format!("`{path}` holds no item of the layout `{}`", layout.name()));
         }
@@ -78,13 +94,37 @@ fn entry(row: &Value, layout: Layout) -> Result<Option<Entry>, String> {
         Layout::Sharegpt => first_turn(row)?.map(Content::Text),
         Layout::Alpaca => Some(Content::Text(joined(text(row, "instruction")?, optional(row, "input")?))),
         Layout::Longbench => Some(Content::Text(joined(text(row, "context")?, optional(row, "input")?))),
+        Layout::Trace if row.get("prompt").is_some() || row.get("messages").is_some() => Some(custom(row)?),
+        Layout::Trace => return traced(row).map(Some),
         Layout::Random => return Err("random text is read from no file".to_owned()),
     };
-    let (input_tokens, output_len) = (amount(row, "input_tokens")?, amount(row, "output_len")?);
-    let output_len = output_len
-        .map(|tokens| u32::try_from(tokens).map_err(|_| format!("`output_len` {tokens} is too large")))
-        .transpose()?;
-    Ok(content.map(|content| Entry { content, input_tokens, output_len }))
+    let input_tokens = amount(row, "input_tokens")?;
+    let output_len = amount(row, "output_len")?.or(amount(row, "output_length")?);
+    let output_len = output_len.map(length).transpose()?;
+    Ok(content.map(|content| Entry { content: Some(content), input_tokens, output_len }))
+}
+
+fn length(tokens: u64) -> Result<u32, String> {
+    u32::try_from(tokens).map_err(|_| format!("{tokens} tokens are more than can be asked for"))
+}
+
+/// A row that says how long its prompt is, and not what it says.
+fn traced(row: &Value) -> Result<Entry, String> {
+    let needed =
+        |key: &str| amount(row, key)?.ok_or_else(|| format!("expected `{key}`, or `prompt` or `messages`"));
+    let input_tokens = needed("input_length")?;
+    let output_len = length(needed("output_length")?)?;
+    Ok(Entry { content: None, input_tokens: Some(input_tokens), output_len: Some(output_len) })
+}
+
+/// When a row was asked, in milliseconds; rows are in the order of time.
+fn moment(row: &Value, before: Option<f64>) -> Result<f64, String> {
+    let ms = row.get("timestamp").and_then(Value::as_f64).filter(|ms| ms.is_finite() && *ms >= 0.0);
+    let ms = ms.ok_or("expected `timestamp`, milliseconds from 0 on (layout `trace`)")?;
+    match before.filter(|before| *before > ms) {
+        Some(before) => Err(format!("timestamp {ms} comes after {before}; sort the rows by time")),
+        None => Ok(ms),
+    }
 }
 
 fn custom(row: &Value) -> Result<Content, String> {
@@ -147,7 +187,12 @@ mod tests {
     }
 
     fn asked(layout: Layout, text: &str) -> Vec<String> {
-        read(layout, text).unwrap().entries.iter().map(|entry| entry.content.text()).collect()
+        read(layout, text)
+            .unwrap()
+            .entries
+            .iter()
+            .map(|entry| entry.content.as_ref().unwrap().text())
+            .collect()
     }
 
     #[test]
@@ -159,12 +204,21 @@ mod tests {
         };
         let custom = sample("custom.jsonl", Layout::Custom);
         assert_eq!(custom.entries.len(), 6);
-        assert!(matches!(&custom.entries[5].content, Content::Messages(messages) if messages.len() == 2));
+        assert!(
+            matches!(&custom.entries[5].content, Some(Content::Messages(messages)) if messages.len() == 2)
+        );
         assert_eq!((custom.entries[0].output_len, custom.entries[1].output_len), (Some(12), None));
         let sharegpt = sample("sharegpt.json", Layout::Sharegpt);
         assert_eq!((sharegpt.entries.len(), sharegpt.left_out), (4, 1));
         let alpaca = sample("alpaca.json", Layout::Alpaca);
-        assert_eq!(alpaca.entries[1].content.text(), "Sort these by length.\n\nsea, mountain, hill");
+        assert_eq!(
+            alpaca.entries[1].content.as_ref().unwrap().text(),
+            "Sort these by length.\n\nsea, mountain, hill"
+        );
+        let trace = sample("trace.jsonl", Layout::Trace);
+        assert_eq!(trace.arrivals_ns, [0, 120_000_000, 120_000_000, 300_500_000, 420_000_000]);
+        assert_eq!((trace.entries[0].input_tokens, trace.entries[0].output_len), (Some(64), Some(8)));
+        assert!(trace.entries[0].content.is_none() && trace.entries[3].content.is_some());
         assert_eq!(custom.sha256.len(), 64);
     }
 
@@ -195,6 +249,13 @@ mod tests {
                 Layout::Sharegpt,
                 "[{}]",
                 "`data`, item 1: expected `conversations`, an array (layout `sharegpt`)",
+            ),
+            (Layout::Trace, r#"{"timestamp": 1, "input_length": 4}"#, "expected `output_length`"),
+            (Layout::Trace, r#"{"prompt": "a"}"#, "expected `timestamp`, milliseconds from 0 on"),
+            (
+                Layout::Trace,
+                "{\"prompt\": \"a\", \"timestamp\": 9}\n{\"prompt\": \"a\", \"timestamp\": 8}",
+                "`data`, line 2: timestamp 8 comes after 9",
             ),
             (Layout::Alpaca, "[{}]", "expected `instruction`, a text"),
             (Layout::Alpaca, "[]", "`data` holds no item of the layout `alpaca`"),

@@ -50,7 +50,8 @@ pub(super) async fn measure(
     counted: &mut Counted,
     counter: &impl TokenCounter,
 ) -> Result<(), Refused> {
-    let of_file = |item: &Item| sources[item.source].layout != Layout::Random;
+    // What a trace has no text for was brought to its length, like other random text.
+    let of_file = |item: &Item| !matches!(sources[item.source].layout, Layout::Random | Layout::Trace);
     if !items.iter().any(of_file) {
         return Ok(());
     }

@@ -18,7 +18,7 @@ pub use lengths::Lengths;
 pub(crate) use library::Library;
 
 use crate::perf::{
-    prompt::{self, Content, Counted, Fitted, Stream, TokenCounter, Wanted},
+    prompt::{self, Asked, Content, Counted, Fitted, Stream, TokenCounter, Wanted},
     random::Random,
     schedule::Schedule,
     spec::{Layout, Source, Spec},
@@ -100,22 +100,25 @@ impl Corpus {
         counter: &impl TokenCounter,
     ) -> Result<Self, Refused> {
         let sources = Self::sources(spec);
+        let an_epoch = schedule.epochs.first().map_or(0, |epoch| (epoch.warmup + epoch.measured) as usize);
         let mut drawers = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             drawers.push(
-                Drawer::open(source, spec.seed, library)
+                Drawer::open(source, spec.seed, an_epoch, library)
                     .map_err(|message| at_source(index, "/path", message))?,
             );
         }
         let streams = streams(schedule);
         let chosen: Vec<usize> = streams.iter().map(|stream| choose(&sources, spec.seed, *stream)).collect();
-        let random = streams.iter().zip(&chosen).filter(|(_, source)| drawers[**source].file.is_none());
-        let (mut texts, mut counted) =
-            random_texts(spec, mark, random.map(|(stream, _)| *stream).collect(), counter).await?;
+        let drawn: Vec<Entry> = streams
+            .iter()
+            .zip(&chosen)
+            .map(|(stream, source)| drawers[*source].draw(spec, *stream))
+            .collect();
+        let (mut texts, mut counted) = random_texts(spec, mark, &streams, &drawn, counter).await?;
         let mut items = Vec::new();
-        for (stream, &source) in streams.iter().zip(&chosen) {
-            let entry = drawers[source].draw(*stream, &mut texts);
-            items.push(item(spec, *stream, source, entry)?);
+        for ((stream, source), entry) in streams.iter().zip(chosen).zip(drawn) {
+            items.push(item(spec, *stream, source, entry, &mut texts)?);
         }
         lengths::measure(spec, &sources, &mut items, &mut counted, counter).await?;
         let origins = sources.iter().zip(drawers).map(|(source, drawer)| drawer.told(source)).collect();
@@ -157,6 +160,15 @@ fn streams(schedule: &Schedule) -> Vec<Stream> {
     streams
 }
 
+/// When the requests of a trace are due, in nanoseconds after the first; nothing where the case replays none.
+pub(crate) fn arrivals(spec: &Spec, library: &Library) -> Vec<u64> {
+    let traced = spec.dataset.iter().find(|source| source.layout == Layout::Trace);
+    let path = traced.and_then(|source| source.path.as_ref());
+    // A file that cannot be read is told where its items are wanted.
+    let file = path.and_then(|path| library.file(path, Layout::Trace).ok());
+    file.map_or(Vec::new(), |file| file.arrivals_ns.clone())
+}
+
 /// What can be said of the files of a case before anything is asked of a server.
 pub(crate) fn mistakes(spec: &Spec, library: &Library) -> Vec<Refused> {
     let mut found = Vec::new();
@@ -189,25 +201,23 @@ fn choose(sources: &[Source], seed: u64, stream: Stream) -> usize {
         .unwrap_or(sources.len() - 1)
 }
 
-/// The random ones among the items, in their order.
+/// The texts of the items that only say how long they are, in their order.
 async fn random_texts(
     spec: &Spec,
     mark: u64,
-    streams: Vec<Stream>,
+    streams: &[Stream],
+    drawn: &[Entry],
     counter: &impl TokenCounter,
 ) -> Result<(std::vec::IntoIter<Fitted>, Counted), Refused> {
-    let Some(tokens) = spec.input_len.filter(|_| !streams.is_empty()) else {
+    let silent = streams.iter().zip(drawn).filter(|(_, entry)| entry.content.is_none());
+    let asked: Vec<Asked> = silent
+        .map(|(stream, entry)| Asked { stream: *stream, tokens: entry.input_tokens.unwrap_or(1) })
+        .collect();
+    if asked.is_empty() {
         return Ok((Vec::new().into_iter(), Counted::Exact));
-    };
-    let wanted = Wanted {
-        tokens,
-        spread: spec.input_range,
-        prefix: spec.prefix_len,
-        language: spec.language,
-        seed: spec.seed,
-        mark,
-    };
-    let made = prompt::prepare(wanted, streams, counter).await;
+    }
+    let wanted = Wanted { prefix: spec.prefix_len, language: spec.language, seed: spec.seed, mark };
+    let made = prompt::prepare(wanted, asked, counter).await;
     let made = made.map_err(|message| Refused::new("/input_len", message))?;
     Ok((made.texts.into_iter(), made.counted))
 }
@@ -217,12 +227,14 @@ struct Drawer {
     file: Option<std::sync::Arc<File>>,
     /// In which order the items of the file are asked.
     order: Vec<usize>,
+    /// How many requests of a trace an epoch replays.
+    an_epoch: Option<usize>,
     warmup: usize,
     measured: usize,
 }
 
 impl Drawer {
-    fn open(source: &Source, seed: u64, library: &Library) -> Result<Self, String> {
+    fn open(source: &Source, seed: u64, an_epoch: usize, library: &Library) -> Result<Self, String> {
         let file = source.path.as_ref().map(|path| library.file(path, source.layout)).transpose()?;
         let mut order: Vec<usize> = (0..file.as_ref().map_or(0, |file| file.entries.len())).collect();
         if source.shuffle {
@@ -231,25 +243,28 @@ impl Drawer {
                 order.swap(end, random.below(end + 1));
             }
         }
-        Ok(Self { file, order, warmup: 0, measured: 0 })
+        let an_epoch = (source.layout == Layout::Trace).then_some(an_epoch.max(1));
+        Ok(Self { file, order, an_epoch, warmup: 0, measured: 0 })
     }
 
-    /// The next item: measured ones from the beginning, the warm-up from the end, each over and over.
-    fn draw(&mut self, stream: Stream, texts: &mut impl Iterator<Item = Fitted>) -> Entry {
+    /// The next item: measured ones from the beginning, the warm-up from the end, each over and over. A trace is asked
+    /// as it was.
+    fn draw(&mut self, spec: &Spec, stream: Stream) -> Entry {
+        let so_far = self.warmup + self.measured;
         let number = if stream.is_warmup() { &mut self.warmup } else { &mut self.measured };
         let place = *number;
         *number += 1;
-        match &self.file {
-            Some(file) => {
-                let place = place % self.order.len();
-                let place = if stream.is_warmup() { self.order.len() - 1 - place } else { place };
-                file.entries[self.order[place]].clone()
-            }
-            None => {
-                let fitted = texts.next().unwrap_or(Fitted { text: String::new(), tokens: None });
-                Entry { content: Content::Text(fitted.text), input_tokens: fitted.tokens, output_len: None }
-            }
-        }
+        let Some(file) = &self.file else {
+            let asked =
+                spec.input_len.map(|length| Asked::drawn(stream, length, spec.input_range, spec.seed));
+            return Entry { content: None, input_tokens: asked.map(|asked| asked.tokens), output_len: None };
+        };
+        let place = match self.an_epoch {
+            Some(requests) => so_far % requests,
+            None if stream.is_warmup() => self.order.len() - 1 - place % self.order.len(),
+            None => place % self.order.len(),
+        };
+        file.entries[self.order[place]].clone()
     }
 
     fn told(self, source: &Source) -> Origin {
@@ -266,7 +281,13 @@ impl Drawer {
     }
 }
 
-fn item(spec: &Spec, stream: Stream, source: usize, entry: Entry) -> Result<Item, Refused> {
+fn item(
+    spec: &Spec,
+    stream: Stream,
+    source: usize,
+    entry: Entry,
+    texts: &mut impl Iterator<Item = Fitted>,
+) -> Result<Item, Refused> {
     let drawn = spec.output_len.map(|length| {
         spec.output_range.draw(length, &mut Random::stream(spec.seed ^ OUTPUTS, stream.number()))
     });
@@ -275,7 +296,14 @@ fn item(spec: &Spec, stream: Stream, source: usize, entry: Entry) -> Result<Item
                        for";
         return Err(at_source(source, "", message.to_owned()));
     };
-    Ok(Item { content: entry.content, tokens: entry.input_tokens, output_len, source })
+    let (content, tokens) = match entry.content {
+        Some(content) => (content, entry.input_tokens),
+        None => {
+            let fitted = texts.next().unwrap_or(Fitted { text: String::new(), tokens: None });
+            (Content::Text(fitted.text), fitted.tokens)
+        }
+    };
+    Ok(Item { content, tokens, output_len, source })
 }
 
 /// The counts of `contents`, in their order, or why there are none.

@@ -118,6 +118,19 @@ async fn an_input_length_that_does_not_match_the_data_set_is_refused() {
 }
 
 #[tokio::test]
+async fn a_trace_is_asked_as_it_was_with_text_of_its_lengths() {
+    let text = r#""control_method":{"trace":{}},"dataset":[{"layout":"trace","path":"trace.jsonl"}],"requests":null"#;
+    let spec = serde_json::from_str(&format!(r#"{{"concurrency":1,{text}}}"#)).unwrap();
+    let made = corpus(&spec, 1, 4, &ByWords).await.unwrap();
+    let lengths: Vec<Option<u64>> = made.items.iter().map(|item| item.tokens).collect();
+    assert_eq!(lengths, [Some(64), Some(40), Some(48), None, Some(72)]);
+    let outputs: Vec<u32> = made.items.iter().map(|item| item.output_len).collect();
+    assert_eq!(outputs, [8, 4, 6, 5, 3]);
+    assert_eq!(made.items[3].content.text(), "Which rivers end in a desert?");
+    assert_eq!(arrivals(&spec, &samples()).len(), 5);
+}
+
+#[tokio::test]
 async fn what_is_asked_does_not_depend_on_the_load() {
     let of = async |load: &str| {
         let text = format!(r#""input_len":40,"output_len":5,"input_range":{{"above":0.2}}{load}"#);

@@ -116,10 +116,6 @@ pub struct Texts {
 /// What prompts are wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wanted {
-    /// Tokens of each.
-    pub tokens: u32,
-    /// By how much they may differ from that.
-    pub spread: Spread,
     /// So many tokens at their beginning are the same in all of them; they are part of the length.
     pub prefix: u32,
     /// In which language.
@@ -132,14 +128,25 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// How long the prompt of `stream` is to be.
-    fn length(&self, stream: Stream) -> u64 {
-        let mut random = Random::stream(self.seed ^ LENGTHS, stream.number());
-        u64::from(self.spread.draw(self.tokens, &mut random))
-    }
-
     fn estimated_words(&self, tokens: u64) -> usize {
         ((tokens as f64 / tokens_per_word(self.language)).round() as usize).max(1)
+    }
+}
+
+/// One prompt that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Which one.
+    pub stream: Stream,
+    /// How many tokens it is to have.
+    pub tokens: u64,
+}
+
+impl Asked {
+    /// One of about `tokens`, drawn by `seed` from as far as `spread` allows.
+    pub fn drawn(stream: Stream, tokens: u32, spread: Spread, seed: u64) -> Self {
+        let mut random = Random::stream(seed ^ LENGTHS, stream.number());
+        Self { stream, tokens: u64::from(spread.draw(tokens, &mut random)) }
     }
 }
 
@@ -148,21 +155,21 @@ const LENGTHS: u64 = 0x6c65_6e67_7468_7321;
 /// How many prompts are fitted at once: most of the time of a count is the way to the server and back.
 const AT_ONCE: usize = 8;
 
-/// Makes the prompts of `streams`, in their order.
+/// Makes the prompts that are `asked` for, in their order.
 ///
 /// # Errors
 /// When the server counts more than the wanted tokens for even a single word: its chat template alone is longer.
 pub async fn prepare(
     wanted: Wanted,
-    streams: Vec<Stream>,
+    asked: Vec<Asked>,
     counter: &impl TokenCounter,
 ) -> Result<Texts, String> {
     let prefix = match prefix(&wanted, counter).await {
         Ok(prefix) => prefix,
-        Err(reason) => return Ok(estimated(&wanted, &streams, reason)),
+        Err(reason) => return Ok(estimated(&wanted, &asked, reason)),
     };
     let prefix = prefix.as_str();
-    let all: Vec<_> = streams.iter().map(|stream| one(&wanted, *stream, prefix, counter)).collect();
+    let all: Vec<_> = asked.iter().map(|asked| one(&wanted, *asked, prefix, counter)).collect();
     let mut made = stream::iter(all).buffered(AT_ONCE);
     let (mut texts, mut near, mut short_by) = (Vec::new(), 0, 0);
     while let Some(one) = made.next().await {
@@ -173,7 +180,7 @@ pub async fn prepare(
                 texts.push(Fitted { text, tokens: Some(found) });
             }
             Ok((_, found, asked)) => return Err(unreachable_length(asked, found, wanted.prefix)),
-            Err(reason) => return Ok(estimated(&wanted, &streams, reason)),
+            Err(reason) => return Ok(estimated(&wanted, &asked, reason)),
         }
     }
     let counted = if near == 0 { Counted::Exact } else { Counted::Near { prompts: near, short_by } };
@@ -202,11 +209,10 @@ async fn prefix(wanted: &Wanted, counter: &impl TokenCounter) -> Result<String, 
 /// One prompt, its count, and the count that was asked for.
 async fn one(
     wanted: &Wanted,
-    stream: Stream,
+    Asked { stream, tokens }: Asked,
     prefix: &str,
     counter: &impl TokenCounter,
 ) -> Result<(String, u64, u64), String> {
-    let tokens = wanted.length(stream);
     let mut words = Words::new(wanted, stream);
     let fit = Fit { before: prefix, words: &mut words, language: wanted.language, counter, tokens };
     let (text, found) = fit.run().await?;
@@ -214,12 +220,12 @@ async fn one(
 }
 
 /// What can be made without anybody who counts.
-fn estimated(wanted: &Wanted, streams: &[Stream], reason: String) -> Texts {
+fn estimated(wanted: &Wanted, asked: &[Asked], reason: String) -> Texts {
     let prefix_words = if wanted.prefix == 0 { 0 } else { wanted.estimated_words(wanted.prefix.into()) };
     let prefix = Words::new(wanted, Stream::Prefix).text("", prefix_words);
-    let text = |stream: &Stream| {
-        let words = wanted.estimated_words(wanted.length(*stream)).saturating_sub(prefix_words).max(1);
+    let text = |Asked { stream, tokens }: &Asked| {
+        let words = wanted.estimated_words(*tokens).saturating_sub(prefix_words).max(1);
         Fitted { text: Words::new(wanted, *stream).text(&prefix, words), tokens: None }
     };
-    Texts { texts: streams.iter().map(text).collect(), counted: Counted::Estimated { reason } }
+    Texts { texts: asked.iter().map(text).collect(), counted: Counted::Estimated { reason } }
 }

@@ -26,33 +26,36 @@ impl TokenCounter for Server {
 /// Nobody counts.
 const NOBODY: NoCount = NoCount("POST /tokenize answered 404");
 
-fn wanted(tokens: u32) -> Wanted {
-    Wanted { tokens, spread: Spread::default(), prefix: 0, language: Language::Mixed, seed: 1, mark: 0 }
+const WANTED: Wanted = Wanted { prefix: 0, language: Language::Mixed, seed: 1, mark: 0 };
+
+/// Of two warm-up requests and eight measured ones.
+fn asked(tokens: u32, wanted: Wanted) -> Vec<Asked> {
+    of(Stream::all(2, 8), tokens, Spread::default(), wanted)
+}
+
+fn of(streams: impl Iterator<Item = Stream>, tokens: u32, spread: Spread, wanted: Wanted) -> Vec<Asked> {
+    streams.map(|stream| Asked::drawn(stream, tokens, spread, wanted.seed)).collect()
 }
 
 async fn count(text: &str) -> u64 {
     Server.count(&Content::Text(text.to_owned())).await.unwrap()
 }
 
-/// Those of two warm-up requests and eight measured ones.
-fn streams() -> Vec<Stream> {
-    Stream::all(2, 8).collect()
-}
-
-async fn texts_of(streams: Vec<Stream>, wanted: Wanted, counter: &impl TokenCounter) -> Vec<String> {
-    let made = prepare(wanted, streams, counter).await.unwrap();
+async fn made(wanted: Wanted, asked: Vec<Asked>, counter: &impl TokenCounter) -> Vec<String> {
+    let made = prepare(wanted, asked, counter).await.unwrap();
     made.texts.into_iter().map(|one| one.text).collect()
 }
 
-async fn texts(wanted: Wanted, counter: &impl TokenCounter) -> Vec<String> {
-    texts_of(streams(), wanted, counter).await
+async fn texts(tokens: u32, wanted: Wanted, counter: &impl TokenCounter) -> Vec<String> {
+    made(wanted, asked(tokens, wanted), counter).await
 }
 
 #[tokio::test]
 async fn every_prompt_has_exactly_the_wanted_length_by_the_servers_count() {
     for language in [Language::En, Language::Zh, Language::Mixed] {
         for tokens in [16, 64, 333, 2048] {
-            let made = prepare(Wanted { language, ..wanted(tokens) }, streams(), &Server).await.unwrap();
+            let wanted = Wanted { language, ..WANTED };
+            let made = prepare(wanted, asked(tokens, wanted), &Server).await.unwrap();
             assert_eq!(made.counted, Counted::Exact);
             for one in &made.texts {
                 assert_eq!(count(&one.text).await, u64::from(tokens), "{language:?}: {}", one.text);
@@ -65,8 +68,7 @@ async fn every_prompt_has_exactly_the_wanted_length_by_the_servers_count() {
 #[tokio::test]
 async fn lengths_spread_over_the_asked_range_and_each_is_exact() {
     let spread = Spread { above: 0.5, below: 0.25 };
-    let streams = Stream::all(0, 60).collect();
-    let made = prepare(Wanted { spread, ..wanted(200) }, streams, &Server).await.unwrap();
+    let made = prepare(WANTED, of(Stream::all(2, 60), 200, spread, WANTED), &Server).await.unwrap();
     assert_eq!(made.counted, Counted::Exact);
     let lengths: Vec<u64> = made.texts.iter().filter_map(|one| one.tokens).collect();
     assert!(lengths.iter().all(|length| (150..=300).contains(length)), "{lengths:?}");
@@ -79,7 +81,7 @@ async fn lengths_spread_over_the_asked_range_and_each_is_exact() {
 
 #[tokio::test]
 async fn a_common_prefix_is_part_of_the_length_and_of_every_prompt() {
-    let made = texts(Wanted { prefix: 40, ..wanted(100) }, &Server).await;
+    let made = texts(100, Wanted { prefix: 40, ..WANTED }, &Server).await;
     let common = made.iter().skip(1).fold(made[0].as_str(), |common, text| {
         let end = common.char_indices().zip(text.chars()).find(|((_, a), b)| a != b);
         end.map_or(common, |((at, _), _)| &common[..at])
@@ -97,7 +99,7 @@ async fn a_common_prefix_is_part_of_the_length_and_of_every_prompt() {
 
 #[tokio::test]
 async fn no_prompt_comes_twice_and_warm_up_has_its_own() {
-    let mut texts = texts(wanted(64), &Server).await;
+    let mut texts = texts(64, WANTED, &Server).await;
     assert_eq!(texts.len(), 10);
     texts.sort();
     texts.dedup();
@@ -107,20 +109,19 @@ async fn no_prompt_comes_twice_and_warm_up_has_its_own() {
 #[tokio::test]
 async fn a_prompt_depends_on_seed_and_index_and_not_on_how_many_are_made() {
     let spread = Spread { above: 0.2, below: 0.2 };
-    let base = Wanted { spread, ..wanted(40) };
-    let of = async |warmup, measured, wanted| {
-        texts_of(Stream::all(warmup, measured).collect(), wanted, &Server).await
+    let some = async |warmup, measured, wanted| {
+        made(wanted, of(Stream::all(warmup, measured), 40, spread, wanted), &Server).await
     };
-    let few = of(0, 3, base).await;
-    let many = of(5, 9, base).await;
+    let few = some(0, 3, WANTED).await;
+    let many = some(5, 9, WANTED).await;
     assert_eq!(few[..], many[5..8]);
-    let other = of(0, 3, Wanted { seed: 2, ..base }).await;
+    let other = some(0, 3, Wanted { seed: 2, ..WANTED }).await;
     assert_ne!(few, other);
 }
 
 #[tokio::test]
 async fn two_trials_ask_the_same_behind_first_words_of_their_own() {
-    let made = async |mark| texts(Wanted { mark, ..wanted(64) }, &NOBODY).await;
+    let made = async |mark| texts(64, Wanted { mark, ..WANTED }, &NOBODY).await;
     let (one, other) = (made(1).await, made(2).await);
     for (one, other) in one.iter().zip(&other) {
         let common = one.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
@@ -135,7 +136,8 @@ async fn two_trials_ask_the_same_behind_first_words_of_their_own() {
 #[tokio::test]
 async fn without_a_counting_server_the_length_is_an_estimate_and_says_why() {
     for prefix in [0, 16] {
-        let made = prepare(Wanted { prefix, ..wanted(64) }, streams(), &NOBODY).await.unwrap();
+        let wanted = Wanted { prefix, ..WANTED };
+        let made = prepare(wanted, asked(64, wanted), &NOBODY).await.unwrap();
         assert_eq!(made.counted, Counted::Estimated { reason: "POST /tokenize answered 404".to_owned() });
         assert!(made.texts.iter().all(|one| !one.text.is_empty() && one.tokens.is_none()));
     }
@@ -143,6 +145,6 @@ async fn without_a_counting_server_the_length_is_an_estimate_and_says_why() {
 
 #[tokio::test]
 async fn a_length_below_the_template_is_refused_with_the_least_that_works() {
-    let error = prepare(wanted(4), streams(), &Server).await.unwrap_err();
+    let error = prepare(WANTED, asked(4, WANTED), &Server).await.unwrap_err();
     assert!(error.starts_with("input_len 4 cannot be reached: the server counts 1"), "{error}");
 }

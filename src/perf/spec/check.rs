@@ -22,7 +22,11 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
             climbs(spec, climb, mistakes);
         }
         ControlMethod::Rate(rate) => arrives(rate, mistakes),
+        ControlMethod::Trace(replay) if !(replay.speed.is_finite() && replay.speed > 0.0) => mistakes
+            .at("/control_method/trace/speed", format!("expected a number above 0, found {}", replay.speed)),
+        ControlMethod::Trace(_) => {}
     }
+    traced(spec, mistakes);
     threads(spec, mistakes);
     processes(spec, mistakes);
     if let Some(stop) = spec.stop.failures {
@@ -155,7 +159,11 @@ fn dataset(spec: &Spec, mistakes: &mut Mistakes<'_>) {
 
 /// How many requests there are has to be said, once.
 fn amount(spec: &Spec, mistakes: &mut Mistakes<'_>) {
-    let by_time = matches!(spec.control_method, ControlMethod::Rate(_)) && spec.stop.duration.is_some();
+    let by_time = match spec.control_method {
+        ControlMethod::Rate(_) => spec.stop.duration.is_some(),
+        ControlMethod::Trace(_) => true,
+        ControlMethod::Fixed | ControlMethod::Climb(_) => false,
+    };
     match (spec.requests, spec.requests_per_concurrency) {
         (Some(_), Some(_)) => {
             mistakes.at("/requests_per_concurrency", "expected one of `requests` and this, found both");
@@ -175,7 +183,7 @@ fn amount(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     }
     if let (Some(requests), Some(concurrency)) = (spec.requests, spec.concurrency)
         && (1..concurrency).contains(&requests)
-        && !matches!(spec.control_method, ControlMethod::Rate(_))
+        && matches!(spec.control_method, ControlMethod::Fixed | ControlMethod::Climb(_))
     {
         mistakes.at(
             "/requests",
@@ -232,12 +240,27 @@ fn arrives(rate: Rate, mistakes: &mut Mistakes<'_>) {
     }
 }
 
+/// A trace says when and what, and needs both.
+fn traced(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    let replayed = matches!(spec.control_method, ControlMethod::Trace(_));
+    let of_trace = spec.dataset.iter().filter(|source| source.layout == Layout::Trace).count();
+    if replayed && !(of_trace == 1 && spec.dataset.len() == 1) {
+        mistakes.at(
+            "/control_method",
+            "expected `dataset` to be one source of the layout `trace`, which is replayed",
+        );
+    }
+    if !replayed && of_trace > 0 {
+        mistakes.at("/dataset", "expected `control_method: {trace: {}}`, which replays the layout `trace`");
+    }
+}
+
 fn threads(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     if spec.concurrency_backend != ConcurrencyBackend::ThreadingPool {
         return;
     }
     match spec.concurrency {
-        None if matches!(spec.control_method, ControlMethod::Rate(_)) => mistakes.at(
+        None if matches!(spec.control_method, ControlMethod::Rate(_) | ControlMethod::Trace(_)) => mistakes.at(
             "/control_method",
             "expected `concurrency`, the size of the pool of threads, or `concurrency_backend: asyncio`, under which \
              a rate needs no cap",
@@ -281,7 +304,7 @@ fn at_first(spec: &Spec) -> u32 {
     let concurrency = spec.concurrency.unwrap_or(u32::MAX);
     match spec.control_method {
         ControlMethod::Climb(climb) => climb.init_concurrency.min(concurrency),
-        ControlMethod::Fixed | ControlMethod::Rate(_) => concurrency,
+        ControlMethod::Fixed | ControlMethod::Rate(_) | ControlMethod::Trace(_) => concurrency,
     }
 }
 
@@ -335,6 +358,8 @@ mod tests {
             json!({"dataset": [{"layout": "custom", "path": "a.jsonl"}], "input_len": null, "output_len": null}),
             json!({"dataset": [{"layout": "random"}, {"layout": "alpaca", "path": "a.json", "weight": 3}]}),
             json!({"concurrency_backend": "processing-pool", "num_process": 2}),
+            json!({"control_method": {"trace": {"speed": 2}}, "dataset": [{"layout": "trace", "path": "t.jsonl"}],
+                   "requests": null, "input_len": null, "output_len": null}),
             json!({"slo": {"ttft": 0.05, "e2e": 1}, "bucket_interval_ms": 100, "request_timeout_s": 0.5}),
         ] {
             assert_eq!(mistakes(good.clone()), [""; 0], "{good}");
@@ -377,6 +402,14 @@ mod tests {
             (json!({"prefix_len": 8}), "expected less than the shortest prompt (8 tokens)"),
             (json!({"request_timeout_s": 0}), "expected at least 0.001 seconds, found 0"),
             (json!({"bucket_interval_ms": 0.5}), "expected at least 1 milliseconds, found 0.5"),
+            (
+                json!({"control_method": {"trace": {}}}),
+                "expected `dataset` to be one source of the layout `trace`",
+            ),
+            (
+                json!({"dataset": [{"layout": "trace", "path": "t.jsonl"}]}),
+                "expected `control_method: {trace: {}}`, which replays",
+            ),
             (json!({"concurrency_backend": "processing-pool"}), "expected `num_process`"),
             (json!({"num_process": 2}), "expected `concurrency_backend: processing-pool`, whose size it is"),
             (

@@ -36,6 +36,7 @@ impl Spec {
                 "request_rate": rate.requests_per_second,
                 "burstiness": rate.burstiness,
             }),
+            ControlMethod::Trace(replay) => json!({"trace_speed": replay.speed}),
         };
         let fields = |part| match part {
             Value::Object(map) => map,

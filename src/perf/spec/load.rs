@@ -20,6 +20,8 @@ pub enum ControlMethod {
     /// An open loop: requests arrive at a rate whatever the server does; `concurrency`, where it is given, is a cap
     /// at which they wait, and the wait is measured.
     Rate(Rate),
+    /// An open loop whose arrivals a recorded trace says, the only source of `dataset`; `concurrency` is a cap too.
+    Trace(Replay),
 }
 
 impl ControlMethod {
@@ -29,6 +31,7 @@ impl ControlMethod {
             Self::Fixed => "fixed",
             Self::Climb(_) => "climb",
             Self::Rate(_) => "rate",
+            Self::Trace(_) => "trace",
         }
     }
 }
@@ -83,6 +86,19 @@ pub struct Rate {
 }
 
 fn poisson() -> f64 {
+    1.0
+}
+
+/// How a trace is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// How much faster than it was recorded: 2 is twice as fast.
+    #[serde(default = "as_recorded")]
+    pub speed: f64,
+}
+
+fn as_recorded() -> f64 {
     1.0
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
 pub use key::level_of;
-pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Stop};
+pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Replay, Stop};
 pub use workload::{Layout, Source, Spread};
 
 use schemars::JsonSchema;

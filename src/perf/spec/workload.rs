@@ -90,6 +90,9 @@ pub enum Layout {
     Alpaca,
     /// A line an item: `{"context": text, "input": text}`.
     Longbench,
+    /// A line a request: `{"timestamp": milliseconds, "input_length": tokens, "output_length": tokens}`, asked with random
+    /// text, or with `prompt` or `messages` instead of the input's length. Only with `control_method: {trace: …}`.
+    Trace,
 }
 
 impl Layout {
@@ -101,6 +104,7 @@ impl Layout {
             Self::Sharegpt => "sharegpt",
             Self::Alpaca => "alpaca",
             Self::Longbench => "longbench",
+            Self::Trace => "trace",
         }
     }
 }

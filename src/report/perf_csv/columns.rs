@@ -104,7 +104,9 @@ pub(super) const COLUMNS: [Column; 79] = [
     fact("Temperature", "as it was sent", |row| row.key("/sampling/temperature")),
     fact("Top_K", "as it was sent; -1 where it was left to the server", |row| row.key("/sampling/top_k")),
     fact("Top_P", "as it was sent; -1 where it was left to the server", |row| row.key("/sampling/top_p")),
-    fact("Control_Method", "how load was made: `fixed`, `climb`, `rate`", |row| row.key("/control_method")),
+    fact("Control_Method", "how load was made: `fixed`, `climb`, `rate`, `trace`", |row| {
+        row.key("/control_method")
+    }),
     fact("Growth_Rate", "`growth_rate` of a climb", |row| row.key("/growth_rate")),
     fact("Rounds", "epochs that were begun; the figures are of all of them together", |row| row.rounds()),
     fact("Num_Prompts", "measured requests of one epoch, as asked", |row| row.detail("/spec/requests")),
