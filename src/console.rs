@@ -67,6 +67,8 @@ impl Console {
             Event::ServerReady { .. } => Some(format!("server ready; trials: {}", progress.planned)),
             Event::TrialFinished(finished) => {
                 progress.over += 1;
+                // One was not planned: `setup::server` is a trial only when it is red.
+                progress.planned = progress.planned.max(progress.over);
                 *progress.counts.entry(Status::from(finished.verdict)).or_default() += 1;
                 line(finished, &progress)
             }
@@ -198,6 +200,17 @@ mod tests {
             console.text(&end).as_deref(),
             Some("2 trials: \u{1b}[32m1 passed\u{1b}[0m, \u{1b}[1;31m1 failed\u{1b}[0m")
         );
+    }
+
+    #[test]
+    fn a_trial_that_was_not_planned_is_counted_too() {
+        let console = Console::new();
+        console.text(&planned());
+        console.text(&finished(Verdict::Errored, Vec::new()));
+        console.text(&finished(Verdict::Blocked, Vec::new()));
+        let end = Event::RunFinished(RunFinished { exit_code: 6, interrupted: false });
+        let told = console.text(&end).expect("the end is told");
+        assert!(told.starts_with("2 trials: "), "{told}");
     }
 
     fn planned() -> Event {
