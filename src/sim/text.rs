@@ -345,21 +345,21 @@ impl<'a> Run<'a> {
         self.steps.push(Step { id, logprob, top, delta: String::new() });
     }
 
-    /// Cuts the text at the first stop string in it, and tells which.
+    /// Cuts the text at the stop string that is complete first in it (of those, the first named), and tells which: as
+    /// vLLM does.
     fn cut_at_stop(&mut self) -> Option<String> {
-        let sampling = self.sampling;
-        for stop in &sampling.stop {
+        let begins = |stop: &String| {
             let mut from = self.shown.saturating_sub(stop.len());
             while !self.text.is_char_boundary(from) {
                 from -= 1;
             }
-            if let Some(at) = self.text[from..].find(stop.as_str()) {
-                let end = from + at + if sampling.include_stop { stop.len() } else { 0 };
-                self.text.truncate(end);
-                return Some(stop.clone());
-            }
-        }
-        None
+            self.text[from..].find(stop.as_str()).map(|at| from + at)
+        };
+        let found = self.sampling.stop.iter().filter_map(|stop| Some((begins(stop)?, stop)));
+        let (begin, stop) = found.min_by_key(|(begin, stop)| begin + stop.len())?;
+        let stop = stop.clone();
+        self.text.truncate(begin + if self.sampling.include_stop { stop.len() } else { 0 });
+        Some(stop)
     }
 
     /// How many bytes may yet turn out to belong to a stop string.
@@ -497,6 +497,14 @@ mod tests {
         let kept =
             say("Say hello.", &Sampling { stop: vec![middle.clone()], include_stop: true, ..greedy() }, 0);
         assert!(kept.text.ends_with(&middle));
+    }
+
+    #[test]
+    fn of_several_stop_strings_in_one_token_the_one_that_is_complete_first_counts() {
+        let stop = vec!["e".to_owned(), " ".to_owned()];
+        let said =
+            say("g", &Sampling { stop, max_tokens: 40, ..Sampling::default() }, 746_493_465_981_893_947);
+        assert!(!said.text.contains([' ', 'e']), "{}", said.text);
     }
 
     #[test]
