@@ -135,15 +135,15 @@ fn waits(pairs: impl Iterator<Item = (u64, u64)>) -> f64 {
     mean(passed.iter().map(|passed| (passed - quickest) as f64 / 1e6))
 }
 
-/// Where the time between our stamps and those of the log went: from the last byte of a request written to its being
-/// read whole by the simulator, and from its first token written to our reading it.
+/// Where the time between our stamps and those of the log went: from a request's start here to its being read whole
+/// by the simulator, and from its first token written to our reading it.
 fn ways(id: &str, rows: &[Record], sent: &HashMap<String, Sent>) -> (f64, f64) {
     let pairs = || {
         let measured = rows.iter().filter(|row| !row.warmup);
         measured.map(|row| (row, &sent[&format!("chatcmpl-{id}-{}", row.index)]))
     };
     (
-        waits(pairs().map(|(row, line)| (row.sent.unwrap().0, line.received))),
+        waits(pairs().map(|(row, line)| (row.started.0, line.received))),
         waits(pairs().map(|(row, line)| (line.tokens[0], row.first_token.unwrap().0))),
     )
 }
