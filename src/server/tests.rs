@@ -446,33 +446,6 @@ async fn a_port_that_somebody_has_is_not_tested_by_mistake() {
     assert!(!stage.dir.path().join("run/resources.jsonl").exists(), "nothing was started");
 }
 
-/// Not a test: what the next one starts, as a process of its own.
-#[test]
-#[ignore = "serves until it is stopped; another test starts it"]
-fn serve_the_simulator() {
-    let Some(port) = std::env::var("TEST_SIM_PORT").ok().and_then(|port| port.parse().ok()) else { return };
-    let options = crate::sim::Options { port, model: "demo".to_owned(), ..Default::default() };
-    crate::sim::serve_forever(options, |base_url| eprintln!("serving {base_url}")).expect("a simulator");
-}
-
-#[tokio::test]
-async fn a_local_server_is_started_found_and_taken_down() {
-    let program = std::env::current_exe().expect("a path");
-    let stage = Stage::new(&format!(
-        "mode: local\nlaunch:\n  command: [{program:?}, --ignored, --exact, server::tests::serve_the_simulator, \
-         --nocapture]\n  env: {{TEST_SIM_PORT: '{{port}}'}}\nreadiness: {{timeout: 60s}}\n"
-    ));
-    let server = stage.server(&[]);
-    let cx = stage.cx();
-    let ready = server.start(&cx).await.expect("a server");
-    assert_eq!((ready.world.model.as_str(), &ready.effective["mode"]), ("demo", &serde_json::json!("local")));
-    let address = ready.world.base_url.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
-    assert!(stage.file("server.log").contains(&format!("serving {}", ready.world.base_url)));
-    assert_eq!(server.stop(&cx).await, []);
-    assert!(std::net::TcpStream::connect(&address).is_err(), "it still listens");
-    assert!(stage.file("resources.jsonl").trim_end().ends_with('}') && stage.said().len() >= 2);
-}
-
 #[tokio::test]
 async fn a_server_that_somebody_started_by_the_scenario_is_compared_with_it_all_the_same() {
     let port = serving(&["m"]);

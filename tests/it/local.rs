@@ -95,8 +95,17 @@ fn a_scenario_alone_starts_the_server_and_nothing_of_it_is_left() {
     let ran = root.run(&["run", "--scenario", "mine"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     assert_eq!(marked(&root), Vec::<i32>::new());
-    assert!(root.left("server.log").contains("http://127.0.0.1:"), "its output is kept");
+    let report: Value = serde_json::from_str(&root.left("report.json")).expect("JSON");
+    let took = &report["run"]["effective"];
+    assert_eq!((&took["mode"], &took["model"]), (&json!("local"), &json!("stand-in")));
+    let base_url = took["base_url"].as_str().expect("an address");
+    assert!(root.left("server.log").contains(base_url), "its output is kept");
+    let address = base_url.trim_start_matches("http://").trim_end_matches("/v1");
+    assert!(TcpStream::connect(address).is_err(), "it still listens at {address}");
     let journal = root.left("journal.jsonl");
+    let stopped_ill =
+        ["server-died", "server-killed", "server-log"].iter().any(|kind| journal.contains(kind));
+    assert!(!stopped_ill, "{journal}");
     assert!(
         journal.contains(r#""engine_version":"0.32.0""#) && journal.contains(r#""max_model_len":2048"#),
         "{journal}"
