@@ -217,6 +217,7 @@ async fn random(args: &GenerateArgs, counter: &impl TokenCounter) -> Result<(Vec
         content: Some(Content::Text(fitted.text)),
         input_tokens: fitted.tokens,
         output_len: None,
+        blocks: Vec::new(),
     };
     Ok((made.texts.into_iter().map(entry).collect(), made.counted))
 }

@@ -51,6 +51,7 @@ impl<'a> Run<'a> {
             backend: spec.concurrency_backend,
             records,
             ceiling: self.ceiling,
+            warm: self.corpus.shares_prefixes().then_some("the trace says which prompts begin alike"),
         }
     }
 }

@@ -229,6 +229,8 @@ pub(super) struct Seen<'a> {
     pub(super) records: &'a [Record],
     /// What the client can take, or why that is not known.
     pub(super) ceiling: &'a Result<Ceiling, String>,
+    /// Why the server is meant to know prompts already, where it is.
+    pub(super) warm: Option<&'static str>,
 }
 
 /// Every signal of a run, in the order of [`ALL`].
@@ -263,7 +265,7 @@ pub(super) fn signals(seen: &Seen<'_>) -> Vec<Signal> {
         STEAL.at_most(seen.driven.machine.steal_share.clone(), 0.02, Some(0.1)),
         PRESSURE.at_most(seen.driven.machine.pressure_share.clone(), 0.2, None),
         THROTTLED.at_most(seen.driven.machine.throttled_share.clone(), 0.01, Some(0.1)),
-        CACHED.at_most(cached(&measured), 0.2, None),
+        seen.warm.map_or_else(|| CACHED.at_most(cached(&measured), 0.2, None), |why| CACHED.none(why)),
     ]
 }
 

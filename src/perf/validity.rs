@@ -203,7 +203,14 @@ pub(super) mod tests {
         let epoch = Epoch { warmup: 0, measured: records.len() as u32, pace };
         let schedule = Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] };
         Validity::of(
-            &Seen { schedule: &schedule, driven, backend: ConcurrencyBackend::Asyncio, records, ceiling },
+            &Seen {
+                schedule: &schedule,
+                driven,
+                backend: ConcurrencyBackend::Asyncio,
+                records,
+                ceiling,
+                warm: None,
+            },
             client,
         )
     }

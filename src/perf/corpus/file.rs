@@ -7,7 +7,10 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::{
-    perf::{prompt::Content, spec::Layout},
+    perf::{
+        prompt::{BLOCK, Content},
+        spec::Layout,
+    },
     workload::sha256_hex,
 };
 
@@ -33,6 +36,9 @@ pub struct Entry {
     pub input_tokens: Option<u64>,
     /// How many tokens it asks for.
     pub output_len: Option<u32>,
+    /// The blocks of [`BLOCK`] tokens that its prompt consists of, the last one perhaps of fewer; of a trace that tells
+    /// them only.
+    pub blocks: Vec<u64>,
 }
 
 impl File {
@@ -101,7 +107,7 @@ fn entry(row: &Value, layout: Layout) -> Result<Option<Entry>, String> {
     let input_tokens = amount(row, "input_tokens")?;
     let output_len = amount(row, "output_len")?.or(amount(row, "output_length")?);
     let output_len = output_len.map(length).transpose()?;
-    Ok(content.map(|content| Entry { content: Some(content), input_tokens, output_len }))
+    Ok(content.map(|content| Entry { content: Some(content), input_tokens, output_len, blocks: Vec::new() }))
 }
 
 fn length(tokens: u64) -> Result<u32, String> {
@@ -114,7 +120,31 @@ fn traced(row: &Value) -> Result<Entry, String> {
         |key: &str| amount(row, key)?.ok_or_else(|| format!("expected `{key}`, or `prompt` or `messages`"));
     let input_tokens = needed("input_length")?;
     let output_len = length(needed("output_length")?)?;
-    Ok(Entry { content: None, input_tokens: Some(input_tokens), output_len: Some(output_len) })
+    let blocks = blocks(row, input_tokens)?;
+    Ok(Entry { content: None, input_tokens: Some(input_tokens), output_len: Some(output_len), blocks })
+}
+
+/// Which blocks a prompt of so many tokens consists of. Traces name all of them, or the whole ones alone.
+fn blocks(row: &Value, input_tokens: u64) -> Result<Vec<u64>, String> {
+    let Some(told) = row.get("hash_ids").filter(|told| !told.is_null()) else { return Ok(Vec::new()) };
+    let ids = told.as_array().map(|ids| ids.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>());
+    let ids = ids.flatten().ok_or_else(|| {
+        format!("expected `hash_ids` to be an array of whole numbers from 0 on, found {}", excerpt(told))
+    })?;
+    let (whole, all) = (input_tokens / BLOCK, input_tokens.div_ceil(BLOCK));
+    if (whole..=all).contains(&(ids.len() as u64)) {
+        return Ok(ids);
+    }
+    Err(format!(
+        "expected `hash_ids` to name {all} blocks of {BLOCK} tokens, which `input_length` {input_tokens} takes, found {}",
+        ids.len()
+    ))
+}
+
+fn excerpt(value: &Value) -> String {
+    let text = value.to_string();
+    let kept: String = text.chars().take(80).collect();
+    if kept.len() < text.len() { format!("{kept}…") } else { kept }
 }
 
 /// When a row was asked, in milliseconds; rows are in the order of time.
@@ -219,6 +249,10 @@ mod tests {
         assert_eq!(trace.arrivals_ns, [0, 120_000_000, 120_000_000, 300_500_000, 420_000_000]);
         assert_eq!((trace.entries[0].input_tokens, trace.entries[0].output_len), (Some(64), Some(8)));
         assert!(trace.entries[0].content.is_none() && trace.entries[3].content.is_some());
+        assert_eq!(
+            (trace.entries[0].blocks.as_slice(), trace.entries[1].blocks.as_slice()),
+            ([1].as_slice(), [].as_slice())
+        );
         assert_eq!(custom.sha256.len(), 64);
     }
 
@@ -251,6 +285,17 @@ mod tests {
                 "`data`, item 1: expected `conversations`, an array (layout `sharegpt`)",
             ),
             (Layout::Trace, r#"{"timestamp": 1, "input_length": 4}"#, "expected `output_length`"),
+            (
+                Layout::Trace,
+                "{\"timestamp\": 1, \"input_length\": 513, \"output_length\": 1, \"hash_ids\": [7, 8]}\n\
+                 {\"timestamp\": 1, \"input_length\": 512, \"output_length\": 1, \"hash_ids\": [7, 8]}",
+                "`data`, line 2: expected `hash_ids` to name 1 blocks of 512 tokens, which `input_length` 512 takes, found 2",
+            ),
+            (
+                Layout::Trace,
+                r#"{"timestamp": 1, "input_length": 512, "output_length": 1, "hash_ids": [-1]}"#,
+                "`data`, line 1: expected `hash_ids` to be an array of whole numbers from 0 on, found [-1]",
+            ),
             (Layout::Trace, r#"{"prompt": "a"}"#, "expected `timestamp`, milliseconds from 0 on"),
             (
                 Layout::Trace,

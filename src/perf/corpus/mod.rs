@@ -7,6 +7,7 @@
 mod file;
 mod lengths;
 mod library;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use file::{Entry, File};
 pub use lengths::Lengths;
 pub(crate) use library::Library;
+use shared::Shared;
 
 use crate::perf::{
     prompt::{self, Asked, Content, Counted, Fitted, Stream, TokenCounter, Wanted},
@@ -63,6 +65,9 @@ pub struct Origin {
     pub requests: usize,
     /// How many of those ask one that was asked before.
     pub repeated: usize,
+    /// Which share of their tokens a prefix cache without an end would know, by the blocks that a trace names; null
+    /// where it names none.
+    pub prefix_hit_ratio: Option<f64>,
 }
 
 /// Why there can be no corpus: a JSON pointer into the case, and a sentence.
@@ -142,6 +147,11 @@ impl Corpus {
         crate::workload::sha256_hex(said.collect::<Vec<_>>().join("\n").as_bytes())
     }
 
+    /// Whether prompts begin alike because a recording says so.
+    pub fn shares_prefixes(&self) -> bool {
+        self.sources.iter().any(|source| source.prefix_hit_ratio.is_some())
+    }
+
     /// How long the items of a source are, or all of them.
     pub fn lengths(&self, source: Option<usize>) -> Option<Lengths> {
         let of = self.items.iter().filter(|item| source.is_none_or(|source| item.source == source));
@@ -211,7 +221,11 @@ async fn random_texts(
 ) -> Result<(std::vec::IntoIter<Fitted>, Counted), Refused> {
     let silent = streams.iter().zip(drawn).filter(|(_, entry)| entry.content.is_none());
     let asked: Vec<Asked> = silent
-        .map(|(stream, entry)| Asked { stream: *stream, tokens: entry.input_tokens.unwrap_or(1) })
+        .map(|(stream, entry)| Asked {
+            stream: *stream,
+            tokens: entry.input_tokens.unwrap_or(1),
+            blocks: entry.blocks.clone(),
+        })
         .collect();
     if asked.is_empty() {
         return Ok((Vec::new().into_iter(), Counted::Exact));
@@ -231,6 +245,7 @@ struct Drawer {
     an_epoch: Option<usize>,
     warmup: usize,
     measured: usize,
+    shared: Shared,
 }
 
 impl Drawer {
@@ -244,7 +259,7 @@ impl Drawer {
             }
         }
         let an_epoch = (source.layout == Layout::Trace).then_some(an_epoch.max(1));
-        Ok(Self { file, order, an_epoch, warmup: 0, measured: 0 })
+        Ok(Self { file, order, an_epoch, warmup: 0, measured: 0, shared: Shared::default() })
     }
 
     /// The next item: measured ones from the beginning, the warm-up from the end, each over and over. A trace is asked
@@ -257,14 +272,21 @@ impl Drawer {
         let Some(file) = &self.file else {
             let asked =
                 spec.input_len.map(|length| Asked::drawn(stream, length, spec.input_range, spec.seed));
-            return Entry { content: None, input_tokens: asked.map(|asked| asked.tokens), output_len: None };
+            return Entry {
+                content: None,
+                input_tokens: asked.map(|asked| asked.tokens),
+                output_len: None,
+                blocks: Vec::new(),
+            };
         };
         let place = match self.an_epoch {
             Some(requests) => so_far % requests,
             None if stream.is_warmup() => self.order.len() - 1 - place % self.order.len(),
             None => place % self.order.len(),
         };
-        file.entries[self.order[place]].clone()
+        let entry = file.entries[self.order[place]].clone();
+        self.shared.take(&entry);
+        entry
     }
 
     fn told(self, source: &Source) -> Origin {
@@ -277,6 +299,7 @@ impl Drawer {
             items,
             requests,
             repeated: items.map_or(0, |items| requests.saturating_sub(items)),
+            prefix_hit_ratio: self.shared.ratio(),
         }
     }
 }

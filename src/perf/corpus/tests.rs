@@ -131,6 +131,21 @@ async fn a_trace_is_asked_as_it_was_with_text_of_its_lengths() {
 }
 
 #[tokio::test]
+async fn a_trace_that_names_its_blocks_is_asked_with_the_prefixes_that_it_recorded() {
+    let text = r#""control_method":{"trace":{}},"dataset":[{"layout":"trace","path":"mooncake.jsonl"}],"requests":null"#;
+    let spec = serde_json::from_str(&format!(r#"{{"concurrency":1,"language":"en",{text}}}"#)).unwrap();
+    let made = corpus(&spec, 0, 3, &ByWords).await.unwrap();
+    let said = said(&made);
+    let words: Vec<Vec<&str>> = said.iter().map(|text| text.split_whitespace().collect()).collect();
+    assert_eq!(words.iter().map(Vec::len).collect::<Vec<_>>(), [1100, 1300, 600]);
+    assert_eq!(words[0][..1024], words[1][..1024]);
+    assert_eq!(words[0][..512], words[2][..512]);
+    assert_ne!(words[0][512..600], words[2][512..600]);
+    assert_eq!(made.sources[0].prefix_hit_ratio, Some((1024.0 + 512.0) / 3000.0));
+    assert!(made.shares_prefixes());
+}
+
+#[tokio::test]
 async fn what_is_asked_does_not_depend_on_the_load() {
     let of = async |load: &str| {
         let text = format!(r#""input_len":40,"output_len":5,"input_range":{{"above":0.2}}{load}"#);

@@ -3,6 +3,7 @@
 //!
 //! 提示词：按种子生成、长度由服务器分词器校准的中英文文本。
 
+mod blocks;
 mod fit;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use crate::perf::{
     random::Random,
     spec::{Language, Spread},
 };
+pub use blocks::BLOCK;
+use blocks::Blocks;
 use fit::Fit;
 pub use tokenize::ServerCount;
 pub use words::Stream;
@@ -134,19 +137,22 @@ impl Wanted {
 }
 
 /// One prompt that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Which one.
     pub stream: Stream,
     /// How many tokens it is to have.
     pub tokens: u64,
+    /// The blocks of [`BLOCK`] tokens that it consists of, the last one perhaps of fewer; none where it shares none.
+    /// The same block is the same text in all prompts.
+    pub blocks: Vec<u64>,
 }
 
 impl Asked {
     /// One of about `tokens`, drawn by `seed` from as far as `spread` allows.
     pub fn drawn(stream: Stream, tokens: u32, spread: Spread, seed: u64) -> Self {
         let mut random = Random::stream(seed ^ LENGTHS, stream.number());
-        Self { stream, tokens: u64::from(spread.draw(tokens, &mut random)) }
+        Self { stream, tokens: u64::from(spread.draw(tokens, &mut random)), blocks: Vec::new() }
     }
 }
 
@@ -168,8 +174,12 @@ pub async fn prepare(
         Ok(prefix) => prefix,
         Err(reason) => return Ok(estimated(&wanted, &asked, reason)),
     };
-    let prefix = prefix.as_str();
-    let all: Vec<_> = asked.iter().map(|asked| one(&wanted, *asked, prefix, counter)).collect();
+    let blocks = match Blocks::counted(&wanted, &asked, counter).await {
+        Ok(blocks) => blocks,
+        Err(reason) => return Ok(estimated(&wanted, &asked, reason)),
+    };
+    let (prefix, blocks) = (prefix.as_str(), &blocks);
+    let all: Vec<_> = asked.iter().map(|asked| one(&wanted, asked, prefix, blocks, counter)).collect();
     let mut made = stream::iter(all).buffered(AT_ONCE);
     let (mut texts, mut near, mut short_by) = (Vec::new(), 0, 0);
     while let Some(one) = made.next().await {
@@ -209,23 +219,37 @@ async fn prefix(wanted: &Wanted, counter: &impl TokenCounter) -> Result<String, 
 /// One prompt, its count, and the count that was asked for.
 async fn one(
     wanted: &Wanted,
-    Asked { stream, tokens }: Asked,
+    asked: &Asked,
     prefix: &str,
+    blocks: &Blocks,
     counter: &impl TokenCounter,
 ) -> Result<(String, u64, u64), String> {
-    let mut words = Words::new(wanted, stream);
-    let fit = Fit { before: prefix, words: &mut words, language: wanted.language, counter, tokens };
+    let tokens = asked.tokens;
+    let shared = blocks.before(asked);
+    let before = if shared.is_empty() { prefix } else { &shared };
+    let mut words = Words::new(wanted, asked.tail());
+    let fit = Fit { before, words: &mut words, language: wanted.language, counter, tokens };
     let (text, found) = fit.run().await?;
-    Ok((text, found, tokens))
+    if found <= tokens || shared.is_empty() {
+        return Ok((text, found, tokens));
+    }
+    // The few tokens behind the last whole block are too few for a word.
+    let found = counter.count(&Content::Text(shared.clone())).await?;
+    Ok((shared, found, tokens))
 }
 
 /// What can be made without anybody who counts.
 fn estimated(wanted: &Wanted, asked: &[Asked], reason: String) -> Texts {
     let prefix_words = if wanted.prefix == 0 { 0 } else { wanted.estimated_words(wanted.prefix.into()) };
     let prefix = Words::new(wanted, Stream::Prefix).text("", prefix_words);
-    let text = |Asked { stream, tokens }: &Asked| {
-        let words = wanted.estimated_words(*tokens).saturating_sub(prefix_words).max(1);
-        Fitted { text: Words::new(wanted, *stream).text(&prefix, words), tokens: None }
+    let blocks = Blocks::estimated(wanted, asked);
+    let text = |asked: &Asked| {
+        let shared = blocks.before(asked);
+        let (before, left) = match shared.is_empty() {
+            true => (&prefix, wanted.estimated_words(asked.tokens).saturating_sub(prefix_words)),
+            false => (&shared, wanted.estimated_words((asked.tokens - 1) % BLOCK + 1)),
+        };
+        Fitted { text: Words::new(wanted, asked.tail()).text(before, left.max(1)), tokens: None }
     };
     Texts { texts: asked.iter().map(text).collect(), counted: Counted::Estimated { reason } }
 }

@@ -148,3 +148,73 @@ async fn a_length_below_the_template_is_refused_with_the_least_that_works() {
     let error = prepare(WANTED, asked(4, WANTED), &Server).await.unwrap_err();
     assert!(error.starts_with("input_len 4 cannot be reached: the server counts 1"), "{error}");
 }
+
+/// Prompts of so many tokens that consist of these blocks.
+fn of_blocks(prompts: &[(u64, &[u64])]) -> Vec<Asked> {
+    let asked = |((tokens, blocks), n): (&(u64, &[u64]), u32)| Asked {
+        stream: Stream::Measured(n),
+        tokens: *tokens,
+        blocks: blocks.to_vec(),
+    };
+    prompts.iter().zip(0..).map(asked).collect()
+}
+
+/// What both begin with.
+fn common<'a>(one: &'a str, other: &str) -> &'a str {
+    let end = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+    end.map_or(one, |((at, _), _)| &one[..at])
+}
+
+#[tokio::test]
+async fn equal_blocks_are_equal_tokens_at_equal_places_and_every_length_is_exact() {
+    for language in [Language::En, Language::Zh, Language::Mixed] {
+        let wanted = Wanted { language, ..WANTED };
+        let prompts: [(u64, &[u64]); 6] = [
+            (1100, &[0, 1, 2]),
+            (1300, &[0, 1, 3]),
+            (600, &[0, 4]),
+            (1024, &[0, 1]),
+            (1030, &[0, 1]),
+            (600, &[9, 4]),
+        ];
+        let made = prepare(wanted, of_blocks(&prompts), &Server).await.unwrap();
+        let texts: Vec<&str> = made.texts.iter().map(|one| one.text.as_str()).collect();
+        for (text, (tokens, _)) in texts.iter().zip(&prompts) {
+            assert_eq!(count(text).await, *tokens, "{language:?}");
+        }
+        assert_eq!(made.counted, Counted::Exact);
+        for (one, other, blocks) in [(0, 1, 2), (0, 2, 1), (1, 2, 1), (3, 0, 2), (4, 1, 2)] {
+            let tokens = count(common(texts[one], texts[other])).await;
+            let places = blocks * BLOCK;
+            // The server's template is part of the first block, and its last words may be alike by chance.
+            assert!(
+                (places..places + 16).contains(&tokens),
+                "{language:?}: {one} and {other} share {tokens}"
+            );
+        }
+        assert!(count(common(texts[2], texts[5])).await < 40, "another first block, another prompt");
+    }
+}
+
+#[tokio::test]
+async fn a_tail_too_short_for_a_word_is_left_out_and_told() {
+    /// Every word is five tokens.
+    struct Fives;
+    impl TokenCounter for Fives {
+        async fn count(&self, content: &Content) -> Result<u64, String> {
+            Ok(5 * content.text().split_whitespace().count() as u64)
+        }
+    }
+    let wanted = Wanted { language: Language::En, ..WANTED };
+    let made = prepare(wanted, of_blocks(&[(513, &[0, 1])]), &Fives).await.unwrap();
+    assert_eq!(made.texts[0].tokens, Some(510));
+    assert_eq!(made.counted, Counted::Near { prompts: 1, short_by: 3 });
+}
+
+#[tokio::test]
+async fn blocks_are_shared_where_nobody_counts_too() {
+    let made = prepare(WANTED, of_blocks(&[(1100, &[0, 1, 2]), (1300, &[0, 1, 3])]), &NOBODY).await.unwrap();
+    let both = common(&made.texts[0].text, &made.texts[1].text);
+    assert!(both.split_whitespace().count() > 300, "{both}");
+    assert_ne!(made.texts[0].text, made.texts[1].text);
+}

@@ -12,6 +12,8 @@ use crate::perf::{random::Random, spec::Language};
 pub enum Stream {
     /// What all prompts begin with.
     Prefix,
+    /// A block of tokens that several prompts may have in common, by the id that a trace gives it.
+    Block(u64),
     /// One of the warm-up, by its index.
     Warmup(u32),
     /// One that is measured, by its index.
@@ -19,10 +21,11 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Prompts of warm-up and measurement share no number, and neither has the prefix'.
+    /// Prompts of warm-up and measurement share no number, and neither has the prefix'; blocks have a seed of their own.
     pub(crate) fn number(self) -> u64 {
         match self {
             Self::Prefix => u64::MAX,
+            Self::Block(id) => id,
             Self::Warmup(index) => u64::from(index) << 1,
             Self::Measured(index) => u64::from(index) << 1 | 1,
         }
@@ -41,6 +44,8 @@ impl Stream {
 
 /// How many words at the beginning of a prompt are drawn by [`Wanted::mark`]: enough to tell a million trials apart.
 const MARKED: usize = 4;
+/// Keeps the words of blocks apart from those of prompts.
+const BLOCKS: u64 = 0x626c_6f63_6b73_2121;
 
 /// The endless text of one prompt.
 pub(super) struct Words {
@@ -48,6 +53,9 @@ pub(super) struct Words {
     mark: Random,
     marked: usize,
     language: Language,
+    /// It begins with a space and an English word, so that no tokenizer joins it to what stands before: a block is the
+    /// same tokens behind every other.
+    stands_apart: bool,
     drawn: Vec<&'static str>,
 }
 
@@ -59,11 +67,14 @@ impl Words {
             _ if wanted.prefix > 0 => 0,
             _ => MARKED,
         };
+        let stands_apart = matches!(stream, Stream::Block(_));
+        let seed = if stands_apart { wanted.seed ^ BLOCKS } else { wanted.seed };
         Self {
-            random: Random::stream(wanted.seed, stream.number()),
+            random: Random::stream(seed, stream.number()),
             mark: Random::new(wanted.mark),
             marked,
             language: wanted.language,
+            stands_apart,
             drawn: Vec::new(),
         }
     }
@@ -73,6 +84,7 @@ impl Words {
         while self.drawn.len() < words {
             let random = if self.drawn.len() < self.marked { &mut self.mark } else { &mut self.random };
             let table: &[&str] = match self.language {
+                _ if self.stands_apart && self.drawn.is_empty() => &EN,
                 Language::En => &EN,
                 Language::Zh => &ZH,
                 Language::Mixed if random.below(2) == 0 => &EN,
@@ -82,7 +94,7 @@ impl Words {
         }
         let mut text = before.to_owned();
         for word in &self.drawn[..words] {
-            if word.is_ascii() && !text.is_empty() {
+            if word.is_ascii() && (self.stands_apart || !text.is_empty()) {
                 text.push(' ');
             }
             text.push_str(word);

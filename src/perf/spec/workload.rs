@@ -91,7 +91,8 @@ pub enum Layout {
     /// A line an item: `{"context": text, "input": text}`.
     Longbench,
     /// A line a request: `{"timestamp": milliseconds, "input_length": tokens, "output_length": tokens}`, asked with random
-    /// text, or with `prompt` or `messages` instead of the input's length. Only with `control_method: {trace: …}`.
+    /// text, or with `prompt` or `messages` instead of the input's length. Only with `control_method: {trace: …}`. With
+    /// `hash_ids`, Mooncake's blocks of 512 tokens, the same id is the same text in every prompt.
     Trace,
 }
 
