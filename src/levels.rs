@@ -16,7 +16,7 @@ use st_harness::{
     terminal::{self, Ink, paint},
 };
 
-use crate::report::sweeps::sweeps;
+use crate::report::{sweeps::sweeps, turns};
 
 /// Gathers the performance trials of a run.
 #[derive(Debug, Default)]
@@ -49,7 +49,8 @@ const COLUMNS: [(&str, &str); 9] = [
 ];
 
 impl Levels {
-    /// Takes an event; gives the table when the run is over and there was more than one level.
+    /// Takes an event; gives the table when the run is over and there was more than one level, and those of conversations
+    /// turn by turn.
     pub(crate) fn hear(&self, event: &Event) -> Option<String> {
         let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -63,15 +64,27 @@ impl Levels {
                 heard.finished.insert(place, TrialFinished::clone(finished));
                 None
             }
-            Event::RunFinished(_) if heard.rows.len() > 1 => {
-                let mut text = table(&heard.rows.values().collect::<Vec<_>>());
-                for sweep in sweeps(heard.finished.values()) {
-                    let _ = write!(text, "\n{}", sweep.told());
-                }
-                Some(text)
-            }
+            Event::RunFinished(_) => heard.told(),
             _ => None,
         }
+    }
+}
+
+impl Heard {
+    fn told(&self) -> Option<String> {
+        let mut parts = Vec::new();
+        if self.rows.len() > 1 {
+            let mut text = table(&self.rows.values().collect::<Vec<_>>());
+            for sweep in sweeps(self.finished.values()) {
+                let _ = write!(text, "\n{}", sweep.told());
+            }
+            parts.push(text);
+        }
+        let by_turn = |finished: &TrialFinished| {
+            turns::told(finished.trial_id.as_str(), &finished.details.as_ref()?.value)
+        };
+        parts.extend(self.finished.values().filter_map(by_turn));
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
     }
 }
 

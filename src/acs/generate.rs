@@ -215,9 +215,7 @@ async fn random(args: &GenerateArgs, counter: &impl TokenCounter) -> Result<(Vec
     let made = prompt::prepare(wanted, asked.collect(), counter).await?;
     let entry = |fitted: prompt::Fitted| Entry {
         content: Some(Content::Text(fitted.text)),
-        input_tokens: fitted.tokens,
-        output_len: None,
-        blocks: Vec::new(),
+        ..Entry::of_length(fitted.tokens)
     };
     Ok((made.texts.into_iter().map(entry).collect(), made.counted))
 }

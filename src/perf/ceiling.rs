@@ -155,6 +155,7 @@ fn plan(backend: ConcurrencyBackend, target: &Target) -> Plan {
         requests: vec![target.chat(&body); STREAMS as usize],
         warmup: 0,
         pace: Pace::Closed { starts_ns: vec![0; STREAMS as usize] },
+        conversations: Vec::new(),
     };
     Plan {
         epochs: vec![epoch],

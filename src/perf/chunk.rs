@@ -101,6 +101,34 @@ impl Chunk<'_> {
     }
 }
 
+/// Adds what the answer says in the event `data` to `said`, the inside of a JSON string: the first choice's text, without
+/// any reasoning.
+pub(super) fn say(data: &str, said: &mut String) {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(default)]
+        choices: Vec<Said>,
+    }
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(default)]
+        delta: Option<Content>,
+        #[serde(default)]
+        text: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(default)]
+        content: Option<String>,
+    }
+    let first = serde_json::from_str::<Event>(data).ok().and_then(|event| event.choices.into_iter().next());
+    let text = first.and_then(|choice| choice.delta.and_then(|delta| delta.content).or(choice.text));
+    let quoted = text.map(|text| Value::String(text).to_string());
+    said.push_str(
+        quoted.as_deref().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')).unwrap_or_default(),
+    );
+}
+
 fn text<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
     text.as_ref().map(|text| &*text.0)
 }

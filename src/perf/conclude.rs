@@ -15,6 +15,7 @@ use crate::{
     client::Stamp,
     perf::{
         ceiling::Ceiling,
+        conversations,
         corpus::{Corpus, Origin},
         drive::{Driven, Stopped},
         expect::judge,
@@ -67,6 +68,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
     let details = json!({
         "spec": {
             "requests": spec.requests(),
+            "num_conversations": spec.conversation.and_then(|asked| asked.num_conversations),
             "warmup": spec.warmup,
             "epochs": spec.epochs,
             "request_timeout_s": spec.request_timeout_s,
@@ -102,8 +104,10 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
             "counted": run.corpus.counted,
             "sha256": run.corpus.sha256(),
             "lengths": run.corpus.lengths(None),
+            "output_lens_sha256": output_lens(run.corpus),
         },
         "sources": by_source(spec, run.corpus, records),
+        "conversations": conversations::tell(records),
         "validity": validity,
         "thin_quantiles": summary.thin_quantiles,
     });
@@ -125,6 +129,12 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         workload: Some(workload(key(spec, run.corpus))),
         seed: Some(spec.seed),
     }
+}
+
+/// What identifies how many tokens are asked for, request by request.
+fn output_lens(corpus: &Corpus) -> String {
+    let lengths: Vec<u32> = corpus.items.iter().map(|item| item.output_len).collect();
+    sha256_hex(json!(lengths).to_string().as_bytes())
 }
 
 /// What runs must share to be comparable, what lies in the files of the data set included.

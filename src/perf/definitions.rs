@@ -168,7 +168,8 @@ pub const TTFT_ALL: Definition = Definition {
     name: "ttft_all",
     source: "client",
     unit: "s",
-    formula: "first - start; a request that failed counts as slower than all others",
+    formula: "first - start; a request that failed counts as slower than all others, and so does each turn that was \
+              not sent after it",
     null: "no request ended by itself, or that quantile lies among the requests that failed",
     not: "ttft, which is that of the survivors: a server that refuses looks fast there",
 };
@@ -179,7 +180,8 @@ pub const E2E_ALL: Definition = Definition {
     name: "e2e_all",
     source: "client",
     unit: "s",
-    formula: "last - start; a request that failed counts as slower than all others",
+    formula: "last - start; a request that failed counts as slower than all others, and so does each turn that was \
+              not sent after it",
     null: "no request ended by itself, or that quantile lies among the requests that failed",
     not: "e2e, which is that of the survivors",
 };
@@ -319,6 +321,29 @@ pub const FAILURE_RATIO: Definition = Definition {
     not: "requests that we cut off are in neither part",
 };
 
+/// Share of conversations that broke off.
+pub const CONVERSATION_FAILURE_RATIO: Definition = Definition {
+    id: "conversation_failure_ratio/1",
+    name: "conversation_failure_ratio",
+    source: "client",
+    unit: "ratio",
+    formula: "conversations with a failed turn / conversations that came to their end or had a failed turn",
+    null: "no conversation ended by itself",
+    not: "failure_ratio, which is of requests: a turn that was not sent after a failed one did not fail; a conversation \
+          that we cut off is in neither part; told of conversations only",
+};
+
+/// Turns that were never sent.
+pub const UNSENT_TURNS: Definition = Definition {
+    id: "unsent_turns/1",
+    name: "unsent_turns",
+    source: "client",
+    unit: "count",
+    formula: "turns of measured conversations behind one that failed",
+    null: "never",
+    not: "turns that were not sent because sending was over; told of conversations only",
+};
+
 /// The time that load was made.
 pub const TOTAL_TIME: Definition = Definition {
     id: "total_time/1",
@@ -347,7 +372,8 @@ pub const GOODPUT_RATIO: Definition = Definition {
     name: "goodput_ratio",
     source: "client",
     unit: "ratio",
-    formula: "requests within all limits / (successful + failed - those without a value for a limit)",
+    formula: "requests within all limits / (successful + failed - those without a value for a limit + turns not sent \
+              after a failed one)",
     null: "no request could be judged",
     not: "a failed request is a miss; one that we cut off, and one whose figure is undefined (tpot of one \
           token), is in neither part",
@@ -392,6 +418,8 @@ pub const ALL: &[Definition] = &[
     TOTAL_THROUGHPUT,
     QPS,
     FAILURE_RATIO,
+    CONVERSATION_FAILURE_RATIO,
+    UNSENT_TURNS,
     TOTAL_TIME,
     ACHIEVED_CONCURRENCY,
     GOODPUT_RATIO,

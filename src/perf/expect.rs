@@ -35,11 +35,14 @@ pub(super) fn judge(spec: &Spec, case: &ExpandedCase, summary: &Summary, records
             Expectation::Itl(at) => at_stat("itl", *at, summary),
             Expectation::E2e(at) => at_stat("e2e", *at, summary),
             Expectation::FailureRatio(bound) => bounded("failure_ratio", *bound, summary),
+            Expectation::ConversationFailureRatio(bound) => {
+                bounded("conversation_failure_ratio", *bound, summary)
+            }
             Expectation::RequestsPerSecond(bound) => bounded("requests_per_second", *bound, summary),
             Expectation::OutputTokenThroughput(bound) => bounded("output_token_throughput", *bound, summary),
             Expectation::TotalTokenThroughput(bound) => bounded("total_token_throughput", *bound, summary),
             Expectation::Goodput(goodput) => {
-                let ratio = goodput_ratio(goodput.slo(), records);
+                let ratio = goodput_ratio(goodput.slo(), summary, records);
                 let broken = within(&ratio, Some(goodput.at_least), None);
                 judged.measurements.push(ratio);
                 broken
@@ -121,14 +124,16 @@ fn goodput(slo: Slo, summary: &Summary, records: &[Record]) -> [Measurement; 2] 
     let kept = records.iter().filter(|r| !r.warmup && keeps(slo, r) == Some(true)).count() as u64;
     let window_s = summary.window_ns.filter(|ns| *ns > 0).map(|ns| ns as f64 / 1e9);
     let rate = measurement(&GOODPUT, "value", window_s.map(|window| kept as f64 / window), kept);
-    [goodput_ratio(slo, records), labelled(rate, slo)]
+    [goodput_ratio(slo, summary, records), labelled(rate, slo)]
 }
 
-fn goodput_ratio(slo: Slo, records: &[Record]) -> Measurement {
+/// A turn that was not sent after a failed one is a miss like that one.
+fn goodput_ratio(slo: Slo, summary: &Summary, records: &[Record]) -> Measurement {
     let judged: Vec<bool> = records.iter().filter(|r| !r.warmup).filter_map(|r| keeps(slo, r)).collect();
     let kept = judged.iter().filter(|kept| **kept).count();
-    let ratio = (!judged.is_empty()).then(|| kept as f64 / judged.len() as f64);
-    labelled(measurement(&GOODPUT_RATIO, "value", ratio, judged.len() as u64), slo)
+    let asked = judged.len() as u64 + summary.unsent;
+    let ratio = (asked > 0).then(|| kept as f64 / asked as f64);
+    labelled(measurement(&GOODPUT_RATIO, "value", ratio, asked), slo)
 }
 
 /// The figure with the limits that it is of.
@@ -204,7 +209,9 @@ mod tests {
         let mut single = record(1, 0, Outcome::Ok);
         single.events.truncate(1);
         let records = [record(0, 0, Outcome::Ok), single, record(2, 0, Outcome::Cancelled), refused(3)];
-        let ratio = goodput_ratio(goodput, &records);
+        let ratio = goodput_ratio(goodput, &Summary::of(&records), &records);
         assert_eq!((ratio.value, ratio.n), (Some(0.5), 2));
+        let ratio = goodput_ratio(goodput, &Summary::of_asked(&records, 2), &records);
+        assert_eq!((ratio.value, ratio.n), (Some(0.25), 4), "two turns were never sent after the refusal");
     }
 }

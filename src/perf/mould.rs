@@ -29,6 +29,8 @@ pub(super) struct Mould {
     parts: Vec<(usize, Part)>,
     /// Whose text it holds.
     channel: Option<Channel>,
+    /// Where the text of the event stands that was taken last.
+    text: Range<usize>,
     in_vain: u32,
 }
 
@@ -82,7 +84,11 @@ impl Mould {
             rest = rest.strip_prefix(&self.fixed[fixed..*until])?;
             fixed = *until;
             let length = match part {
-                Part::Text => text(rest)?,
+                Part::Text => {
+                    let (begin, length) = (event.len() - rest.len(), text(rest)?);
+                    self.text = begin..begin + length;
+                    length
+                }
                 Part::Number => number(rest)?.1,
                 Part::Count => {
                     let (count, length) = number(rest)?;
@@ -97,6 +103,11 @@ impl Mould {
         }
         self.in_vain = 0;
         Some(cast)
+    }
+
+    /// The text of `event`, which was taken just now, as it stands there: without anything that would be escaped.
+    pub(super) fn text<'e>(&self, event: &'e str) -> &'e str {
+        event.get(self.text.clone()).unwrap_or_default()
     }
 }
 
@@ -176,6 +187,7 @@ mod tests {
     fn an_event_that_differs_in_text_and_counts_is_taken() {
         let mut mould = made_of(&chat("a", 1), Some(1));
         assert_eq!(mould.take(&chat("世界 ", 12)), Some(Cast { channel: Channel::Answer, count: Some(12) }));
+        assert_eq!(mould.text(&chat("世界 ", 12)), "世界 ");
         let mut plain = made_of(r#"{"choices":[{"text":"a"}]}"#, None);
         assert_eq!(
             plain.take(r#"{"choices":[{"text":"bcd"}]}"#),

@@ -32,7 +32,7 @@ pub(super) struct Profiler {
 }
 
 impl Profiler {
-    /// Turns it on: now, or once `warm_up` requests of the warm-up have ended.
+    /// Turns it on: now, or once `warm_up` requests, or conversations, of the warm-up have ended.
     pub(super) fn begin(target: &Target, warm_up: u64) -> Self {
         let warm = Arc::new(Notify::new());
         let (client, heard) = (target.client.clone().unrecorded(), Arc::clone(&warm));
@@ -50,7 +50,7 @@ impl Profiler {
     pub(super) fn listener(&self) -> impl Fn(&Record) + Send + Sync + use<> {
         let (warm, left) = (Arc::clone(&self.warm), AtomicU64::new(self.warm_up));
         move |record| {
-            if record.warmup && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            if record.warmup && record.closes() && left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 warm.notify_one();
             }
         }

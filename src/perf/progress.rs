@@ -81,6 +81,7 @@ impl Progress {
         self.shown = now;
         match &mut self.view {
             View::Bar(bar) => {
+                bar.set_length(self.tally.total);
                 bar.set_position(self.tally.ended);
                 bar.set_message(self.tally.lines(now, in_flight).join("\n  "));
             }
@@ -157,6 +158,7 @@ impl Tally {
 
     fn take(&mut self, record: &Record) {
         self.ended += 1;
+        self.total = self.total.saturating_sub(record.silenced());
         if record.warmup {
             return;
         }
@@ -271,7 +273,7 @@ mod tests {
 
     fn climb() -> Schedule {
         let starts_ns = vec![0, 5000 * MS, 5000 * MS];
-        let epoch = Epoch { warmup: 1, measured: 9, pace: Pace::Closed { starts_ns } };
+        let epoch = Epoch { warmup: 1, measured: 9, pace: Pace::Closed { starts_ns }, conversations: None };
         Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] }
     }
 

@@ -170,21 +170,37 @@ impl Connection {
     }
 }
 
+/// The place of a request in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Which conversation of the trial, from 0.
+    pub number: u32,
+    /// Which turn of it, from 0.
+    pub turn: u32,
+    /// How many turns it was to have.
+    pub turns: u32,
+}
+
 /// What is kept of one request: stamps in nanoseconds of the process's monotonic clock, null where a thing did
 /// not happen or cannot be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Counts up over the trial in the order of sending, warm-up first.
+    /// Counts up over the trial in the order of sending, warm-up first; of conversations in that of their beginnings, each
+    /// with all of its turns.
     pub index: u64,
     /// Whether it belongs to the warm-up: kept, and in no figure.
     pub warmup: bool,
     /// Which repetition of the load it belongs to, from 0.
     pub epoch: u32,
+    /// Which conversation it is part of, and where in it; absent where it stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Turn>,
     /// Which of the concurrent workers sent it.
     pub worker: u32,
     /// How many requests of this run were in flight once it had been sent, itself included.
     pub in_flight: u32,
-    /// When it was due: in an open loop by the schedule, in a closed one when its worker became free.
+    /// When it was due: in an open loop by the schedule, in a closed one when its worker became free, in a conversation
+    /// when the think time after the answer before was over.
     pub scheduled: Stamp,
     /// When it was let through by the cap on requests in flight; `scheduled` where there was no wait.
     pub admitted: Stamp,
@@ -245,6 +261,24 @@ impl Record {
     /// Whether its latencies count.
     pub fn is_ok(&self) -> bool {
         self.outcome == Outcome::Ok
+    }
+
+    /// Whether it is the first of its conversation, as every one that stands alone is.
+    pub fn opens(&self) -> bool {
+        self.conversation.is_none_or(|place| place.turn == 0)
+    }
+
+    /// Whether nothing of its conversation follows: it is the last one, or it failed.
+    pub fn closes(&self) -> bool {
+        !self.is_ok() || self.conversation.is_none_or(|place| place.turn + 1 >= place.turns)
+    }
+
+    /// How many turns were never sent because this one failed. One that we cut off says nothing about the server.
+    pub fn silenced(&self) -> u64 {
+        let failed = !self.is_ok() && self.outcome != Outcome::Cancelled;
+        let left =
+            self.conversation.filter(|_| failed).map(|place| place.turns.saturating_sub(place.turn + 1));
+        left.unwrap_or(0).into()
     }
 
     /// `ttft/1` in nanoseconds.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::perf::{
+    prompt::Stream,
     random::Random,
-    spec::{Climb, ClimbMode, ControlMethod, Rate, Spec},
+    spec::{Amount, Climb, ClimbMode, ControlMethod, Rate, Spec},
 };
 
 /// Its name in the trial's folder.
@@ -33,8 +34,27 @@ pub struct Epoch {
     pub warmup: u32,
     /// So many follow, and are measured.
     pub measured: u32,
-    /// When they are due.
+    /// When they are due; of conversations, when each begins.
     pub pace: Pace,
+    /// Which of them are one conversation; absent where each stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Conversations>,
+}
+
+/// The conversations of one repetition, one after another: their requests follow each other in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversations {
+    /// The first so many are the warm-up.
+    pub warmup: u32,
+    /// Of each, a number a turn: how long after the answer before it is due, in nanoseconds; the first is 0.
+    pub think_ns: Vec<Vec<u64>>,
+}
+
+impl Epoch {
+    /// How many of what the pace makes due are the warm-up: requests, or conversations.
+    pub fn warmup_items(&self) -> usize {
+        self.conversations.as_ref().map_or(self.warmup, |all| all.warmup) as usize
+    }
 }
 
 /// What makes a request due.
@@ -68,6 +88,27 @@ impl Schedule {
         Self { schema: "schedule/1".to_owned(), seed: spec.seed, epochs }
     }
 
+    /// The same, each of whose requests is the first of a conversation, where the case holds such; `turns` says of how
+    /// many turns each is.
+    #[must_use]
+    pub fn with_conversations(mut self, spec: &Spec, mut turns: impl FnMut(Stream) -> u32) -> Self {
+        let Some(asked) = spec.conversation else { return self };
+        let (mut warmup, mut measured) = (0.., 0..);
+        for epoch in &mut self.epochs {
+            let warm = warmup.by_ref().take(epoch.warmup as usize).map(Stream::Warmup);
+            let streams = warm.chain(measured.by_ref().take(epoch.measured as usize).map(Stream::Measured));
+            let think_ns: Vec<Vec<u64>> =
+                streams.map(|stream| thinks(spec.seed, asked.think_time_ms, stream, turns(stream))).collect();
+            let (warm, rest) = think_ns.split_at(epoch.warmup as usize);
+            let requests =
+                |of: &[Vec<u64>]| u32::try_from(of.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX);
+            let counted = (requests(warm), requests(rest));
+            epoch.conversations = Some(Conversations { warmup: epoch.warmup, think_ns });
+            (epoch.warmup, epoch.measured) = counted;
+        }
+        self
+    }
+
     /// How many warm-up requests all epochs have together.
     pub fn warmup(&self) -> u32 {
         self.epochs.iter().map(|epoch| epoch.warmup).sum()
@@ -84,15 +125,15 @@ fn epoch(spec: &Spec, number: u32, traced_ns: &[u64]) -> Epoch {
     match spec.control_method {
         ControlMethod::Fixed => {
             let starts_ns = vec![0; spec.concurrency.unwrap_or(1) as usize];
-            Epoch { warmup, measured: spec.requests().unwrap_or(0), pace: Pace::Closed { starts_ns } }
+            closed(spec, starts_ns)
         }
         ControlMethod::Climb(climb) => {
             let starts_ns = starts(climb, spec.concurrency.unwrap_or(1));
-            Epoch { warmup, measured: spec.requests().unwrap_or(0), pace: Pace::Closed { starts_ns } }
+            closed(spec, starts_ns)
         }
         ControlMethod::Rate(rate) => {
             let random = Random::stream(spec.seed, u64::from(number));
-            open(spec, arrivals(rate, random, warmup, spec.requests(), spec.stop.duration))
+            open(spec, arrivals(rate, random, warmup, spec.items(), spec.stop.duration))
         }
         ControlMethod::Trace(replay) => {
             let most =
@@ -103,11 +144,27 @@ fn epoch(spec: &Spec, number: u32, traced_ns: &[u64]) -> Epoch {
     }
 }
 
+/// Keeps the stream of think times apart from others.
+const THINKS: u64 = 0x7468_696e_6b73_2121;
+
+/// The think time before each of so many turns.
+fn thinks(seed: u64, think_time_ms: Amount, stream: Stream, turns: u32) -> Vec<u64> {
+    let mut random = Random::stream(seed ^ THINKS, stream.number());
+    let later = (1..turns).map(|_| (think_time_ms.draw(&mut random) * 1e6) as u64);
+    std::iter::once(0).chain(later).collect()
+}
+
 /// An open loop; the first arrivals are the warm-up.
 fn open(spec: &Spec, arrivals_ns: Vec<u64>) -> Epoch {
     let all = u32::try_from(arrivals_ns.len()).unwrap_or(u32::MAX);
     let pace = Pace::Open { arrivals_ns, cap: spec.concurrency };
-    Epoch { warmup: spec.warmup.min(all), measured: all.saturating_sub(spec.warmup), pace }
+    let (warmup, measured) = (spec.warmup.min(all), all.saturating_sub(spec.warmup));
+    Epoch { warmup, measured, pace, conversations: None }
+}
+
+fn closed(spec: &Spec, starts_ns: Vec<u64>) -> Epoch {
+    let measured = spec.items().unwrap_or(0);
+    Epoch { warmup: spec.warmup, measured, pace: Pace::Closed { starts_ns }, conversations: None }
 }
 
 /// When each worker of a climb begins.
@@ -215,6 +272,36 @@ mod tests {
         let Pace::Open { arrivals_ns, cap } = &schedule.epochs[0].pace else { panic!("an open loop") };
         assert_eq!((arrivals_ns.as_slice(), *cap), ([0, 50, 75].as_slice(), Some(8)));
         assert_eq!((schedule.warmup(), schedule.measured()), (1, 2));
+    }
+
+    #[test]
+    fn conversations_are_drawn_beforehand_and_none_changes_with_how_many_there_are() {
+        let of = |more: &str| {
+            let text = format!(
+                r#""concurrency":2,"warmup":1,"epochs":2,"conversation":{{"turns":3,
+                   "think_time_ms":{{"distribution":"exponential","average":40}}{more}}}"#
+            );
+            let spec = spec(&text);
+            Schedule::of(&spec).with_conversations(&spec, |stream| if stream.is_warmup() { 2 } else { 3 })
+        };
+        let few = of(r#","num_conversations":2"#);
+        assert_eq!(few, of(r#","num_conversations":2"#));
+        let Epoch { warmup, measured, conversations, .. } = &few.epochs[0];
+        assert_eq!((*warmup, *measured, few.warmup(), few.measured()), (2, 6, 4, 12));
+        let all = conversations.as_ref().unwrap();
+        assert_eq!(all.warmup, 1);
+        assert_eq!(all.think_ns.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 3]);
+        assert!(all.think_ns.iter().all(|turns| turns[0] == 0 && turns[1..].iter().all(|ns| *ns > 0)));
+        assert_ne!(all.think_ns[1], all.think_ns[2]);
+        let many = of(r#","num_conversations":5"#);
+        assert_eq!(many.epochs[0].conversations.as_ref().unwrap().think_ns[..3], all.think_ns[..]);
+        let text = serde_json::to_string(&few).unwrap();
+        assert_eq!(serde_json::from_str::<Schedule>(&text).unwrap(), few);
+        assert!(
+            !serde_json::to_string(&Schedule::of(&spec(r#""requests":1"#)))
+                .unwrap()
+                .contains("conversations")
+        );
     }
 
     #[test]

@@ -91,7 +91,7 @@ const LATE_SENDS: Kind = Kind {
 const REFILL_GAP: Kind = Kind {
     name: "refill_gap_p99",
     unit: "s",
-    what: "closed loop: from the end of a worker's request to its next, 99th percentile",
+    what: "closed loop: from the end of a worker's request to its next, or from when a turn was due, 99th percentile",
     so: "a free worker needed that long to send its next request",
     degraded: "> 1 ms and > 5 % of the median duration of a request",
     invalid: "> 20 ms and > 50 % of it",
@@ -119,8 +119,8 @@ const ADMISSION: Kind = Kind {
 const ACHIEVED: Kind = Kind {
     name: "achieved_load_share",
     unit: "ratio",
-    what: "closed loop: mean requests in flight over those asked, until sending ended; open loop: rate of sending over \
-           rate of arrivals",
+    what: "closed loop: mean requests in flight, or conversations under way, over those asked, until the last was \
+           taken; open loop: rate of sending over rate of arrivals",
     so: "the load was not the one that was asked for",
     degraded: "< 95 %",
     invalid: "< 80 %, closed loop",
@@ -192,7 +192,7 @@ const THROTTLED: Kind = Kind {
 const CACHED: Kind = Kind {
     name: "cached_prompt_share_p50",
     unit: "ratio",
-    what: "share of a prompt's tokens that came from a prefix cache, median",
+    what: "share of a prompt's tokens that came from a prefix cache, median; of conversations, of their first turns",
     so: "prompts were known to the server already: this is no cold TTFT",
     degraded: "> 20 %",
     invalid: "",
@@ -243,7 +243,7 @@ pub(super) fn signals(seen: &Seen<'_>) -> Vec<Signal> {
     let of_open =
         |kind: Kind, signal: Signal| if open { signal } else { kind.none("a closed loop has no arrivals") };
     let lag: Vec<f64> = measured.iter().map(|r| seconds(r.admitted.0, r.started.0)).collect();
-    let waits = measured.iter().map(|r| seconds(r.scheduled.0, r.admitted.0)).collect();
+    let waits = measured.iter().filter(|r| r.opens()).map(|r| seconds(r.scheduled.0, r.admitted.0)).collect();
     let late = lag.iter().filter(|lag| **lag > LATE).count() as f64;
     let lag = p99(lag);
     let refill = if open {
@@ -310,9 +310,10 @@ fn achieved(seen: &Seen<'_>, open: bool, measured: &[&Record]) -> Signal {
         return ACHIEVED.none("no measured request succeeded");
     }
     if open {
-        let told = if measured.len() < ENOUGH { None } else { rate_share(seen, measured) };
+        let arrived = measured.iter().filter(|record| record.opens()).count();
+        let told = if arrived < ENOUGH { None } else { rate_share(seen, measured) };
         let reading =
-            told.map_or_else(|| Reading::none(format!("fewer than {ENOUGH} requests")), Reading::of);
+            told.map_or_else(|| Reading::none(format!("fewer than {ENOUGH} arrivals")), Reading::of);
         return ACHIEVED.told(reading, Some(Limit::AtLeast(0.95)), None);
     }
     let steps = steps(seen.schedule, seen.records);
@@ -337,10 +338,10 @@ fn rate_share(seen: &Seen<'_>, measured: &[&Record]) -> Option<f64> {
     let (mut planned, mut took) = (0.0, 0.0);
     for (epoch, number) in seen.schedule.epochs.iter().zip(0..) {
         let Pace::Open { arrivals_ns, .. } = &epoch.pace else { continue };
-        let of_epoch = || measured.iter().filter(|record| record.epoch == number);
-        let sent = of_epoch().count();
-        let first = arrivals_ns.get(epoch.warmup as usize)?;
-        let last = arrivals_ns.get((epoch.warmup as usize + sent).checked_sub(1)?)?;
+        let of_epoch = || measured.iter().filter(|record| record.epoch == number && record.opens());
+        let (warmup, sent) = (epoch.warmup_items(), of_epoch().count());
+        let first = arrivals_ns.get(warmup)?;
+        let last = arrivals_ns.get((warmup + sent).checked_sub(1)?)?;
         planned += seconds(*first, *last);
         took += seconds(of_epoch().map(|r| r.started.0).min()?, of_epoch().map(|r| r.started.0).max()?);
     }
@@ -420,7 +421,8 @@ fn queue(seen: &Seen<'_>) -> Reading {
 
 fn cached(measured: &[&Record]) -> Reading {
     let share = |r: &&Record| Some(r.cached_tokens? as f64 / r.prompt_tokens.filter(|n| *n > 0)? as f64);
-    let shares: Option<Vec<f64>> = measured.iter().filter(|r| r.is_ok()).map(share).collect();
+    let cold = measured.iter().filter(|r| r.is_ok() && r.opens());
+    let shares: Option<Vec<f64>> = cold.map(share).collect();
     match shares.map(median) {
         Some(Some(share)) => Reading::of(share),
         Some(None) => Reading::none("no measured request succeeded"),

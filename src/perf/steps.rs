@@ -3,6 +3,8 @@
 //!
 //! 爬坡台阶：起点、目标并发与实际并发。
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
@@ -22,7 +24,7 @@ pub struct Step {
     pub start_ns: u64,
     /// When the next one began, or sending ended; nothing where the requests had run out before it.
     pub end_ns: Option<u64>,
-    /// How many were to be in flight.
+    /// How many were to be in flight; of conversations, to go on.
     pub target: u32,
     /// How many were, on average; nothing where it was not reached.
     pub achieved: Option<f64>,
@@ -43,11 +45,36 @@ pub fn steps(schedule: &Schedule, records: &[Record]) -> Vec<Step> {
     .collect()
 }
 
+/// From when to when a worker was busy with what it had taken: a request, or a conversation, think times included.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Stamp,
+    to: Stamp,
+}
+
+fn spans(records: &[&Record]) -> Vec<Span> {
+    let mut conversations: BTreeMap<u32, Span> = BTreeMap::new();
+    let mut spans = Vec::new();
+    for record in records {
+        let own = Span { from: record.started, to: record.ended };
+        match record.conversation {
+            None => spans.push(own),
+            Some(place) => {
+                let whole = conversations.entry(place.number).or_insert(own);
+                *whole = Span { from: whole.from.min(own.from), to: whole.to.max(own.to) };
+            }
+        }
+    }
+    spans.extend(conversations.into_values());
+    spans
+}
+
 fn of_epoch(epoch: u32, starts_ns: &[u64], records: &[&Record]) -> Vec<Step> {
+    let spans = spans(records);
     let opened = records.iter().filter(|record| !record.warmup).map(|record| record.started).min();
-    // Behind the last send the load only drains: that is nobody's step.
+    // Once the last one is taken the load only drains: that is nobody's step.
     let sending = opened.and_then(|opened| {
-        let last = records.iter().map(|record| record.started).max()?;
+        let last = spans.iter().map(|span| span.from).max()?;
         Some((opened, last.0.saturating_sub(opened.0)))
     });
     let mut begins: Vec<u64> = starts_ns.to_vec();
@@ -68,18 +95,18 @@ fn of_epoch(epoch: u32, starts_ns: &[u64], records: &[&Record]) -> Vec<Step> {
             start_ns,
             end_ns: stretch.map(|(_, end)| end),
             target,
-            achieved: stretch.and_then(|(opened, end)| in_flight(records, opened, start_ns, end)),
+            achieved: stretch.and_then(|(opened, end)| under_way(&spans, opened, start_ns, end)),
             sent: records.iter().filter(within).count() as u64,
         }
     };
     begins.iter().zip(ends).map(step).collect()
 }
 
-/// The mean number of requests in flight from `start` to `end`, both counted from `opened`.
-fn in_flight(records: &[&Record], opened: Stamp, start: u64, end: u64) -> Option<f64> {
+/// The mean number of them from `start` to `end`, both counted from `opened`.
+fn under_way(spans: &[Span], opened: Stamp, start: u64, end: u64) -> Option<f64> {
     let (from, to) = (opened.0 + start, opened.0 + end);
-    let busy = |record: &&Record| record.ended.0.min(to).saturating_sub(record.started.0.max(from));
-    (to > from).then(|| records.iter().map(busy).sum::<u64>() as f64 / (to - from) as f64)
+    let busy = |span: &Span| span.to.0.min(to).saturating_sub(span.from.0.max(from));
+    (to > from).then(|| spans.iter().map(busy).sum::<u64>() as f64 / (to - from) as f64)
 }
 
 /// What to say where the requests of an epoch ran out before its ceiling was reached.
@@ -103,13 +130,17 @@ pub fn below_ceiling(steps: &[Step]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::{record::Outcome, schedule::Epoch, summary::tests::record};
+    use crate::perf::{
+        record::{Outcome, Turn},
+        schedule::Epoch,
+        summary::tests::record,
+    };
 
     const MS: u64 = 1_000_000;
 
     fn climb(starts_ms: &[u64]) -> Schedule {
         let starts_ns = starts_ms.iter().map(|ms| ms * MS).collect();
-        let epoch = Epoch { warmup: 0, measured: 4, pace: Pace::Closed { starts_ns } };
+        let epoch = Epoch { warmup: 0, measured: 4, pace: Pace::Closed { starts_ns }, conversations: None };
         Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] }
     }
 
@@ -126,6 +157,18 @@ mod tests {
         assert_eq!((steps[0].target, steps[0].achieved, steps[0].end_ns), (1, Some(1.0), Some(170 * MS)));
         assert_eq!((steps[1].target, steps[1].achieved, steps[1].end_ns), (2, Some(2.0), Some(340 * MS)));
         assert_eq!(below_ceiling(&steps), None);
+    }
+
+    #[test]
+    fn a_conversation_is_under_way_while_its_user_thinks() {
+        // Two turns of one conversation, a second one after it, each turn 170 ms and 170 ms apart.
+        let turn = |number, turn, start| Record {
+            conversation: Some(Turn { number, turn, turns: 2 }),
+            ..ok(u64::from(number * 2 + turn), start)
+        };
+        let records = [turn(0, 0, 0), turn(0, 1, 340), turn(1, 0, 510), turn(1, 1, 850)];
+        let steps = steps(&climb(&[0]), &records);
+        assert_eq!((steps[0].achieved, steps[0].end_ns, steps[0].sent), (Some(1.0), Some(510 * MS), 3));
     }
 
     #[test]

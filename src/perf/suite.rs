@@ -33,6 +33,7 @@ use crate::{
         server::{Scraped, Scraper},
         sidecar,
         spec::{ConcurrencyBackend, Endpoint, Spec},
+        talk::{Ask, Parts, conversations},
         tool,
         validity::Client,
     },
@@ -109,7 +110,8 @@ impl Suite<Target> for Perf {
             return Observation::new(Ending::Skipped(reason));
         }
         let target = cx.world.scoped(cx.case.id.as_str());
-        let schedule = Schedule::replaying(spec, &corpus::arrivals(spec, &self.library));
+        let schedule = Schedule::replaying(spec, &corpus::arrivals(spec, &self.library))
+            .with_conversations(spec, corpus::turns(spec, &self.library));
         let counter = ServerCount {
             target: &target,
             endpoint: spec.endpoint,
@@ -199,17 +201,22 @@ async fn calibrated(spec: &Spec, cx: &Cx<Target>, target: &Target) -> Result<Cei
 
 /// Everything that will be sent.
 fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case: &ExpandedCase) -> Plan {
-    let made = |(item, index): (&Item, usize)| request(spec, target, item, &format!("{}-{index}", case.id));
-    let mut requests = corpus.items.iter().zip(0..).map(made);
-    let epochs = schedule
-        .epochs
-        .iter()
-        .map(|epoch| drive::Epoch {
-            requests: requests.by_ref().take((epoch.warmup + epoch.measured) as usize).collect(),
-            warmup: epoch.warmup as usize,
-            pace: epoch.pace.clone(),
-        })
-        .collect();
+    let id = |index: u64| format!("{}-{index}", case.id);
+    let mut items = corpus.items.iter().zip(0_u64..);
+    let mut epochs: Vec<drive::Epoch> = Vec::new();
+    for epoch in &schedule.epochs {
+        let own = items.by_ref().take((epoch.warmup + epoch.measured) as usize);
+        let (requests, conversations) = match &epoch.conversations {
+            None => (own.map(|(item, index)| request(spec, target, item, &id(index))).collect(), Vec::new()),
+            Some(all) => {
+                let begun = epochs.iter().map(|before| before.conversations.len()).sum::<usize>();
+                let mut asks = own.map(|(item, index)| ask(spec, target, item, index, id(index)));
+                conversations(all, &mut asks, u32::try_from(begun).unwrap_or(u32::MAX))
+            }
+        };
+        let (warmup, pace) = (epoch.warmup_items(), epoch.pace.clone());
+        epochs.push(drive::Epoch { requests, warmup, pace, conversations });
+    }
     Plan {
         epochs,
         backend: spec.concurrency_backend,
@@ -239,6 +246,12 @@ fn body(spec: &Spec, item: &Item) -> Value {
         })
         .flatten()
         .collect()
+}
+
+/// A turn of a conversation.
+fn ask(spec: &Spec, target: &Target, item: &Item, index: u64, id: String) -> Ask {
+    let parts = Parts::of(&target.model, body(spec, item));
+    Ask { index, request: request(spec, target, item, &id), id, parts }
 }
 
 /// `id` goes along, so that a request can be found again in the server's log.
@@ -353,6 +366,15 @@ pub(crate) mod tests {
             vec![json!({"role": "system", "content": "Be brief."}), json!({"role": "user", "content": "hi"})];
         let several = Item { content: Content::Messages(told.clone()), ..hi() };
         assert_eq!(body(&spec(""), &several)["messages"], json!(told));
+    }
+
+    #[test]
+    fn a_turn_is_cut_where_the_history_goes_and_its_parts_are_the_request() {
+        let target = Target::at("http://127.0.0.1:1/v1", "m\"x").unwrap();
+        let ask = ask(&spec(""), &target, &hi(), 7, "t-7".to_owned());
+        let Parts { before, messages, after } = ask.parts;
+        assert_eq!(Some(format!("{before}{messages}{after}").as_bytes()), ask.request.body.as_deref());
+        assert_eq!(messages, r#"{"role":"user","content":"hi"}"#);
     }
 
     /// A server that counts words, and streams one token every 3 ms after 20 ms.

@@ -63,6 +63,8 @@ pub struct Summary {
     /// From the first measured start to the last measured end of each epoch, added up, in nanoseconds; nothing
     /// where nothing was sent.
     pub window_ns: Option<u64>,
+    /// How many turns were not sent because an earlier one of their conversation had failed.
+    pub unsent: u64,
     /// `ttft p99 (12 of 299)`: quantiles told of fewer samples than they need for an upper bound.
     pub thin_quantiles: Vec<String>,
 }
@@ -70,6 +72,12 @@ pub struct Summary {
 impl Summary {
     /// Computes all of it.
     pub fn of(records: &[Record]) -> Self {
+        let silenced = records.iter().filter(|record| !record.warmup).map(Record::silenced).sum();
+        Self::of_asked(records, silenced)
+    }
+
+    /// Of requests of which so many more were asked for, and never sent because an earlier turn had failed.
+    pub fn of_asked(records: &[Record], unsent: u64) -> Self {
         let measured: Vec<&Record> = records.iter().filter(|record| !record.warmup).collect();
         let window_ns = window(&measured);
         let mut summary = Self {
@@ -77,6 +85,7 @@ impl Summary {
             outcomes: count(measured.iter().copied()),
             warmup_outcomes: count(records.iter().filter(|record| record.warmup)),
             window_ns,
+            unsent,
             thin_quantiles: Vec::new(),
         };
         let good: Vec<&Record> = measured.iter().copied().filter(|record| record.is_ok()).collect();
@@ -115,11 +124,13 @@ impl Summary {
         self.of_all(&define::E2E_ALL, measured, Record::e2e);
     }
 
-    /// Quantiles over all that ended by themselves, the failed ones above all others.
+    /// Quantiles over all that ended by themselves, the failed ones above all others, and so are the turns that were never
+    /// sent after one.
     fn of_all(&mut self, of: &Definition, measured: &[&Record], value: fn(&Record) -> Option<u64>) {
         let judged = measured.iter().filter(|record| record.outcome != Outcome::Cancelled);
         let slow = |r: &&&Record| if r.is_ok() { value(r).map(seconds) } else { Some(f64::INFINITY) };
-        let sample = Sorted::new(judged.filter_map(|record| slow(&record)).collect());
+        let unsent = std::iter::repeat_n(f64::INFINITY, usize::try_from(self.unsent).unwrap_or(usize::MAX));
+        let sample = Sorted::new(judged.filter_map(|record| slow(&record)).chain(unsent).collect());
         for (stat, q) in TOLD {
             let finite = sample.quantile(q).filter(|value| value.is_finite());
             self.push(of, stat, finite, sample.len() as u64);
@@ -156,9 +167,23 @@ impl Summary {
         let judged = self.judged();
         let failed = (judged > 0).then(|| (judged - n) as f64 / judged as f64);
         self.push(&define::FAILURE_RATIO, "value", failed, judged);
+        if measured.iter().any(|record| record.conversation.is_some()) {
+            self.conversations(measured);
+        }
         self.push(&define::TOTAL_TIME, "value", window_ns.map(seconds), measured.len() as u64);
         let busy: f64 = measured.iter().map(|r| seconds(r.response_time())).sum();
         self.push(&define::ACHIEVED_CONCURRENCY, "value", per_second(busy), measured.len() as u64);
+    }
+
+    /// Of conversations, which come to their end or break off with a turn that fails.
+    fn conversations(&mut self, measured: &[&Record]) {
+        let ended = |record: &&&Record| record.closes() && record.outcome != Outcome::Cancelled;
+        let all = measured.iter().filter(ended).count() as u64;
+        let failed = measured.iter().filter(ended).filter(|record| !record.is_ok()).count() as f64;
+        let ratio = (all > 0).then(|| failed / all as f64);
+        self.push(&define::CONVERSATION_FAILURE_RATIO, "value", ratio, all);
+        let turns = measured.len() as u64 + self.unsent;
+        self.push(&define::UNSENT_TURNS, "value", Some(self.unsent as f64), turns);
     }
 
     fn push(&mut self, of: &Definition, stat: &str, value: Option<f64>, n: u64) {
@@ -205,7 +230,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         client::Stamp,
-        perf::record::{Channel, TokenEvent, TokenSource},
+        perf::record::{Channel, TokenEvent, TokenSource, Turn},
     };
 
     const MS: u64 = 1_000_000;
@@ -219,6 +244,7 @@ pub(crate) mod tests {
             index,
             warmup: false,
             epoch: 0,
+            conversation: None,
             worker: 0,
             in_flight: 1,
             scheduled: at(0),
@@ -299,6 +325,32 @@ pub(crate) mod tests {
         assert_eq!((p90.value, p90.n), (None, 10), "a fifth failed: there is no 90 % that were served");
         assert!(p90.null_reason.as_deref().unwrap().contains("among the requests that failed"));
         near(value(&summary, "ttft", "p99"), 0.1);
+    }
+
+    #[test]
+    fn turns_that_were_not_sent_after_a_failure_count_as_slower_than_all_others_and_are_counted() {
+        let turn = |number, turn, outcome| Record {
+            conversation: Some(Turn { number, turn, turns: 3 }),
+            ..record(u64::from(number * 3 + turn), 0, outcome)
+        };
+        let refused = Outcome::Status { status: 503, message: "busy".to_owned() };
+        let records = [
+            turn(0, 0, Outcome::Ok),
+            turn(0, 1, Outcome::Ok),
+            turn(0, 2, Outcome::Ok),
+            turn(1, 0, refused),
+            // Sending was over before its second turn.
+            turn(2, 0, Outcome::Ok),
+            turn(3, 0, Outcome::Cancelled),
+        ];
+        let summary = Summary::of(&records);
+        assert_eq!(summary.find("ttft_all", "p75").map(|figure| (figure.value, figure.n)), Some((None, 7)));
+        near(value(&summary, "ttft_all", "p50"), 0.1);
+        near(value(&summary, "failure_ratio", "value"), 0.2);
+        near(value(&summary, "conversation_failure_ratio", "value"), 0.5);
+        near(value(&summary, "unsent_turns", "value"), 2.0);
+        assert_eq!(summary.find("unsent_turns", "value").unwrap().n, 8);
+        assert!(Summary::of(&[record(0, 0, Outcome::Ok)]).find("unsent_turns", "value").is_none());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::{
     client::{End, Event, Fault, Frames, Stamp},
     perf::{
-        chunk::{Chunk, Usage},
+        chunk::{self, Chunk, Usage},
         mould::{Cast, Mould},
-        record::{Channel, Connection, Outcome, Record, TokenEvent, TokenSource},
+        record::{Channel, Connection, Outcome, Record, TokenEvent, TokenSource, Turn},
     },
 };
 
@@ -23,6 +23,8 @@ pub struct Slot {
     pub warmup: bool,
     /// See [`Record::epoch`].
     pub epoch: u32,
+    /// See [`Record::conversation`].
+    pub conversation: Option<Turn>,
     /// See [`Record::worker`].
     pub worker: u32,
     /// See [`Record::in_flight`].
@@ -59,6 +61,8 @@ struct Story {
     reasoning: Option<u64>,
     /// What is wrong with the stream; the first finding stands.
     fault: Option<Outcome>,
+    /// The answer's text so far, as the inside of a JSON string; nothing where nobody asks for it.
+    said: Option<String>,
 }
 
 impl Timeline {
@@ -69,6 +73,7 @@ impl Timeline {
                 index: slot.index,
                 warmup: slot.warmup,
                 epoch: slot.epoch,
+                conversation: slot.conversation,
                 worker: slot.worker,
                 in_flight: slot.in_flight,
                 scheduled: slot.scheduled,
@@ -105,8 +110,16 @@ impl Timeline {
             total: None,
             reasoning: None,
             fault: None,
+            said: None,
         };
         Self { frames: Frames::default(), story }
+    }
+
+    /// The same, which keeps what the answer says.
+    #[must_use]
+    pub fn listening(mut self) -> Self {
+        self.story.said = Some(String::new());
+        self
     }
 
     /// Takes the next event.
@@ -127,6 +140,13 @@ impl Timeline {
     /// What happened, once the exchange has ended.
     pub fn finish(self) -> Record {
         self.story.finish()
+    }
+
+    /// The same, and what the answer said, as the inside of a JSON string: its text without any reasoning. Empty where
+    /// nobody [listened](Self::listening).
+    pub fn finish_with_answer(mut self) -> (Record, String) {
+        let said = self.story.said.take().unwrap_or_default();
+        (self.story.finish(), said)
     }
 }
 
@@ -195,6 +215,9 @@ impl Story {
         if name == "message"
             && let Some(Cast { channel, count }) = self.mould.take(data)
         {
+            if let Some(said) = self.said.as_mut().filter(|_| channel == Channel::Answer) {
+                said.push_str(self.mould.text(data));
+            }
             return self.tokens(at, channel, count);
         }
         match serde_json::from_str::<Chunk<'_>>(data) {
@@ -216,6 +239,9 @@ impl Story {
         }
         if let Some(usage) = &chunk.usage {
             self.usage(usage, choices.empty);
+        }
+        if let Some(said) = self.said.as_mut().filter(|_| choices.answer) {
+            chunk::say(data, said);
         }
         if choices.answer || choices.reasoning {
             let channel = if choices.answer { Channel::Answer } else { Channel::Reasoning };

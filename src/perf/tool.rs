@@ -119,6 +119,7 @@ fn wanted(expectation: &Expectation) -> Option<(&'static str, &'static str)> {
         Expectation::Itl(at) => ("itl", at.stat.name()),
         Expectation::E2e(at) => ("e2e", at.stat.name()),
         Expectation::FailureRatio(_) => ("failure_ratio", "value"),
+        Expectation::ConversationFailureRatio(_) => ("conversation_failure_ratio", "value"),
         Expectation::RequestsPerSecond(_) => ("requests_per_second", "value"),
         Expectation::OutputTokenThroughput(_) => ("output_token_throughput", "value"),
         Expectation::TotalTokenThroughput(_) => ("total_token_throughput", "value"),

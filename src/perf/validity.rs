@@ -200,7 +200,7 @@ pub(super) mod tests {
         records: &[Record],
         client: Client,
     ) -> Validity {
-        let epoch = Epoch { warmup: 0, measured: records.len() as u32, pace };
+        let epoch = Epoch { warmup: 0, measured: records.len() as u32, pace, conversations: None };
         let schedule = Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] };
         Validity::of(
             &Seen {

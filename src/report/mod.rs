@@ -10,6 +10,7 @@ mod perf_json;
 mod perf_trace;
 pub(crate) mod prom;
 pub(crate) mod sweeps;
+pub(crate) mod turns;
 
 pub use commands::Commands;
 pub use html::Html;

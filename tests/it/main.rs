@@ -6,6 +6,7 @@
 mod crate_root;
 
 // The doors, and what a person sees there.
+mod conversations;
 mod doors;
 mod downstream;
 mod duel;

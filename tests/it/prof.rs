@@ -33,13 +33,13 @@ fn the_table_of_options_is_current() {
 }
 
 /// Stands before a server and keeps what is sent to it.
-struct Ear {
+pub(crate) struct Ear {
     port: u16,
     heard: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Ear {
-    fn before(server: &str) -> Self {
+    pub(crate) fn before(server: &str) -> Self {
         let server = server.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let ear = Self { port: listener.local_addr().expect("a port").port(), heard: Arc::default() };
@@ -63,6 +63,21 @@ impl Ear {
             }
         });
         ear
+    }
+
+    /// Its address in the server's place.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    /// What the requests for completions ask, those of one connection after those of another.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        let body = |request: &String| request.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned());
+        self.completions()
+            .iter()
+            .filter_map(body)
+            .map(|body| serde_json::from_str(&body).expect("json"))
+            .collect()
     }
 
     /// The requests for completions, in their order; one connection carries them all.

@@ -39,6 +39,38 @@ pub struct Entry {
     /// The blocks of [`BLOCK`] tokens that its prompt consists of, the last one perhaps of fewer; of a trace that tells
     /// them only.
     pub blocks: Vec<u64>,
+    /// What the same person goes on to say, where that is a conversation.
+    pub later: Vec<String>,
+}
+
+impl Entry {
+    /// What only says how long it is.
+    pub fn of_length(tokens: Option<u64>) -> Self {
+        Self { content: None, input_tokens: tokens, output_len: None, blocks: Vec::new(), later: Vec::new() }
+    }
+
+    /// How many turns it is.
+    pub fn turns(&self) -> u32 {
+        u32::try_from(self.later.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// One of its turns, by itself.
+    pub fn turn(&self, number: usize) -> Self {
+        let later = number.checked_sub(1).and_then(|place| self.later.get(place));
+        match later {
+            Some(said) => Self {
+                content: Some(Content::Text(said.clone())),
+                output_len: self.output_len,
+                ..Self::of_length(None)
+            },
+            None => Self {
+                content: self.content.clone(),
+                output_len: self.output_len,
+                blocks: self.blocks.clone(),
+                ..Self::of_length(self.input_tokens)
+            },
+        }
+    }
 }
 
 impl File {
@@ -95,9 +127,15 @@ fn rows(text: &str) -> Result<Vec<(String, Value)>, String> {
 
 /// What a row asks; nothing where it asks nothing.
 fn entry(row: &Value, layout: Layout) -> Result<Option<Entry>, String> {
+    let mut later = Vec::new();
     let content = match layout {
         Layout::Custom => Some(custom(row)?),
-        Layout::Sharegpt => first_turn(row)?.map(Content::Text),
+        Layout::Sharegpt => {
+            let mut said = said(row)?.into_iter();
+            let first = said.next().map(Content::Text);
+            later.extend(said);
+            first
+        }
         Layout::Alpaca => Some(Content::Text(joined(text(row, "instruction")?, optional(row, "input")?))),
         Layout::Longbench => Some(Content::Text(joined(text(row, "context")?, optional(row, "input")?))),
         Layout::Trace if row.get("prompt").is_some() || row.get("messages").is_some() => Some(custom(row)?),
@@ -107,7 +145,12 @@ fn entry(row: &Value, layout: Layout) -> Result<Option<Entry>, String> {
     let input_tokens = amount(row, "input_tokens")?;
     let output_len = amount(row, "output_len")?.or(amount(row, "output_length")?);
     let output_len = output_len.map(length).transpose()?;
-    Ok(content.map(|content| Entry { content: Some(content), input_tokens, output_len, blocks: Vec::new() }))
+    Ok(content.map(|content| Entry {
+        content: Some(content),
+        output_len,
+        later,
+        ..Entry::of_length(input_tokens)
+    }))
 }
 
 fn length(tokens: u64) -> Result<u32, String> {
@@ -121,7 +164,7 @@ fn traced(row: &Value) -> Result<Entry, String> {
     let input_tokens = needed("input_length")?;
     let output_len = length(needed("output_length")?)?;
     let blocks = blocks(row, input_tokens)?;
-    Ok(Entry { content: None, input_tokens: Some(input_tokens), output_len: Some(output_len), blocks })
+    Ok(Entry { output_len: Some(output_len), blocks, ..Entry::of_length(Some(input_tokens)) })
 }
 
 /// Which blocks a prompt of so many tokens consists of. Traces name all of them, or the whole ones alone.
@@ -171,13 +214,17 @@ fn custom(row: &Value) -> Result<Content, String> {
     }
 }
 
-/// What the person says who speaks first.
-fn first_turn(row: &Value) -> Result<Option<String>, String> {
+/// What the person says who speaks first, turn by turn; nothing where no person does.
+fn said(row: &Value) -> Result<Vec<String>, String> {
     let turns = row.get("conversations").or_else(|| row.get("conversation")).and_then(Value::as_array);
     let turns = turns.ok_or("expected `conversations`, an array")?;
-    let Some(first) = turns.iter().find(|turn| turn["from"] != "system") else { return Ok(None) };
-    let is_person = first["from"] == "human" || first["from"] == "user";
-    Ok(first["value"].as_str().filter(|said| is_person && !said.is_empty()).map(str::to_owned))
+    let by_person = |turn: &Value| turn["from"] == "human" || turn["from"] == "user";
+    let text = |turn: &Value| turn["value"].as_str().filter(|said| !said.is_empty()).map(str::to_owned);
+    let first = turns.iter().find(|turn| turn["from"] != "system");
+    if first.filter(|first| by_person(first)).and_then(text).is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(turns.iter().filter(|turn| by_person(turn)).filter_map(text).collect())
 }
 
 fn text<'a>(row: &'a Value, key: &str) -> Result<&'a str, String> {
@@ -240,6 +287,8 @@ mod tests {
         assert_eq!((custom.entries[0].output_len, custom.entries[1].output_len), (Some(12), None));
         let sharegpt = sample("sharegpt.json", Layout::Sharegpt);
         assert_eq!((sharegpt.entries.len(), sharegpt.left_out), (4, 1));
+        assert_eq!(sharegpt.entries.iter().map(Entry::turns).collect::<Vec<_>>(), [2, 1, 1, 1]);
+        assert_eq!(sharegpt.entries[0].turn(1).content.unwrap().text(), "And for a whole week?");
         let alpaca = sample("alpaca.json", Layout::Alpaca);
         assert_eq!(
             alpaca.entries[1].content.as_ref().unwrap().text(),

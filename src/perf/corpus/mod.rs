@@ -4,6 +4,7 @@
 //!
 //! 语料：试验中所有请求的内容，事先确定。
 
+mod choice;
 mod file;
 mod lengths;
 mod library;
@@ -14,16 +15,17 @@ mod tests;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
+pub(crate) use choice::turns;
+use choice::{Choice, Drawn};
 pub use file::{Entry, File};
 pub use lengths::Lengths;
 pub(crate) use library::Library;
-use shared::Shared;
 
 use crate::perf::{
-    prompt::{self, Asked, Content, Counted, Fitted, Stream, TokenCounter, Wanted},
+    prompt::{self, Asked, Content, Counted, Fitted, TokenCounter, Wanted},
     random::Random,
     schedule::Schedule,
-    spec::{Layout, Source, Spec},
+    spec::{Layout, Spec},
 };
 
 /// What one request asks.
@@ -63,7 +65,7 @@ pub struct Origin {
     pub items: Option<usize>,
     /// How many requests ask one of them.
     pub requests: usize,
-    /// How many of those ask one that was asked before.
+    /// How many of those ask one that was asked before; of conversations: how many of them.
     pub repeated: usize,
     /// Which share of their tokens a prefix cache without an end would know, by the blocks that a trace names; null
     /// where it names none.
@@ -85,9 +87,7 @@ impl Refused {
     }
 }
 
-/// Keep the streams of the choice, of the order and of the answers' lengths apart from those of the words.
-const CHOICES: u64 = 0x6368_6f69_6365_7321;
-const ORDER: u64 = 0x6f72_6465_7221_2121;
+/// Keeps the stream of the answers' lengths apart from those of the words.
 const OUTPUTS: u64 = 0x6f75_7470_7574_7321;
 /// How many items are counted at once.
 const AT_ONCE: usize = 8;
@@ -104,38 +104,16 @@ impl Corpus {
         library: &Library,
         counter: &impl TokenCounter,
     ) -> Result<Self, Refused> {
-        let sources = Self::sources(spec);
         let an_epoch = schedule.epochs.first().map_or(0, |epoch| (epoch.warmup + epoch.measured) as usize);
-        let mut drawers = Vec::new();
-        for (index, source) in sources.iter().enumerate() {
-            drawers.push(
-                Drawer::open(source, spec.seed, an_epoch, library)
-                    .map_err(|message| at_source(index, "/path", message))?,
-            );
-        }
-        let streams = streams(schedule);
-        let chosen: Vec<usize> = streams.iter().map(|stream| choose(&sources, spec.seed, *stream)).collect();
-        let drawn: Vec<Entry> = streams
-            .iter()
-            .zip(&chosen)
-            .map(|(stream, source)| drawers[*source].draw(spec, *stream))
-            .collect();
-        let (mut texts, mut counted) = random_texts(spec, mark, &streams, &drawn, counter).await?;
+        let mut choice = Choice::open(spec, an_epoch, library)?;
+        let drawn = choice.all(schedule);
+        let (mut texts, mut counted) = random_texts(spec, mark, &drawn, counter).await?;
         let mut items = Vec::new();
-        for ((stream, source), entry) in streams.iter().zip(chosen).zip(drawn) {
-            items.push(item(spec, *stream, source, entry, &mut texts)?);
+        for drawn in drawn {
+            items.push(item(spec, drawn, &mut texts)?);
         }
-        lengths::measure(spec, &sources, &mut items, &mut counted, counter).await?;
-        let origins = sources.iter().zip(drawers).map(|(source, drawer)| drawer.told(source)).collect();
-        Ok(Self { items, counted, sources: origins })
-    }
-
-    /// What a case says, or what it leaves to us.
-    fn sources(spec: &Spec) -> Vec<Source> {
-        if !spec.dataset.is_empty() {
-            return spec.dataset.clone();
-        }
-        vec![Source { name: None, layout: Layout::Random, path: None, weight: 1.0, shuffle: false }]
+        lengths::measure(spec, &choice.sources, &mut items, &mut counted, counter).await?;
+        Ok(Self { items, counted, sources: choice.told() })
     }
 
     /// What identifies it: everything that is asked, in order.
@@ -157,17 +135,6 @@ impl Corpus {
         let of = self.items.iter().filter(|item| source.is_none_or(|source| item.source == source));
         Lengths::of(of.map(|item| item.tokens))
     }
-}
-
-/// The streams in the order of sending: each epoch has its warm-up first.
-fn streams(schedule: &Schedule) -> Vec<Stream> {
-    let (mut warmup, mut measured) = (0.., 0..);
-    let mut streams = Vec::new();
-    for epoch in &schedule.epochs {
-        streams.extend(warmup.by_ref().take(epoch.warmup as usize).map(Stream::Warmup));
-        streams.extend(measured.by_ref().take(epoch.measured as usize).map(Stream::Measured));
-    }
-    streams
 }
 
 /// When the requests of a trace are due, in nanoseconds after the first; nothing where the case replays none.
@@ -198,33 +165,20 @@ fn at_source(index: usize, key: &str, message: String) -> Refused {
     Refused::new(format!("/dataset/{index}{key}"), message)
 }
 
-/// Which source a request is from: drawn by weight.
-fn choose(sources: &[Source], seed: u64, stream: Stream) -> usize {
-    let total: f64 = sources.iter().map(|source| source.weight).sum();
-    let mut left = Random::stream(seed ^ CHOICES, stream.number()).unit() * total;
-    sources
-        .iter()
-        .position(|source| {
-            left -= source.weight;
-            left <= 0.0
-        })
-        .unwrap_or(sources.len() - 1)
-}
-
 /// The texts of the items that only say how long they are, in their order.
 async fn random_texts(
     spec: &Spec,
     mark: u64,
-    streams: &[Stream],
-    drawn: &[Entry],
+    drawn: &[Drawn],
     counter: &impl TokenCounter,
 ) -> Result<(std::vec::IntoIter<Fitted>, Counted), Refused> {
-    let silent = streams.iter().zip(drawn).filter(|(_, entry)| entry.content.is_none());
+    let silent = drawn.iter().filter(|drawn| drawn.entry.content.is_none());
     let asked: Vec<Asked> = silent
-        .map(|(stream, entry)| Asked {
-            stream: *stream,
-            tokens: entry.input_tokens.unwrap_or(1),
-            blocks: entry.blocks.clone(),
+        .map(|drawn| Asked {
+            stream: drawn.stream,
+            tokens: drawn.entry.input_tokens.unwrap_or(1),
+            blocks: drawn.entry.blocks.clone(),
+            follows: drawn.turn > 0,
         })
         .collect();
     if asked.is_empty() {
@@ -236,81 +190,8 @@ async fn random_texts(
     Ok((made.texts.into_iter(), made.counted))
 }
 
-/// A source from which items are taken one after another.
-struct Drawer {
-    file: Option<std::sync::Arc<File>>,
-    /// In which order the items of the file are asked.
-    order: Vec<usize>,
-    /// How many requests of a trace an epoch replays.
-    an_epoch: Option<usize>,
-    warmup: usize,
-    measured: usize,
-    shared: Shared,
-}
-
-impl Drawer {
-    fn open(source: &Source, seed: u64, an_epoch: usize, library: &Library) -> Result<Self, String> {
-        let file = source.path.as_ref().map(|path| library.file(path, source.layout)).transpose()?;
-        let mut order: Vec<usize> = (0..file.as_ref().map_or(0, |file| file.entries.len())).collect();
-        if source.shuffle {
-            let mut random = Random::stream(seed ^ ORDER, 0);
-            for end in (1..order.len()).rev() {
-                order.swap(end, random.below(end + 1));
-            }
-        }
-        let an_epoch = (source.layout == Layout::Trace).then_some(an_epoch.max(1));
-        Ok(Self { file, order, an_epoch, warmup: 0, measured: 0, shared: Shared::default() })
-    }
-
-    /// The next item: measured ones from the beginning, the warm-up from the end, each over and over. A trace is asked
-    /// as it was.
-    fn draw(&mut self, spec: &Spec, stream: Stream) -> Entry {
-        let so_far = self.warmup + self.measured;
-        let number = if stream.is_warmup() { &mut self.warmup } else { &mut self.measured };
-        let place = *number;
-        *number += 1;
-        let Some(file) = &self.file else {
-            let asked =
-                spec.input_len.map(|length| Asked::drawn(stream, length, spec.input_range, spec.seed));
-            return Entry {
-                content: None,
-                input_tokens: asked.map(|asked| asked.tokens),
-                output_len: None,
-                blocks: Vec::new(),
-            };
-        };
-        let place = match self.an_epoch {
-            Some(requests) => so_far % requests,
-            None if stream.is_warmup() => self.order.len() - 1 - place % self.order.len(),
-            None => place % self.order.len(),
-        };
-        let entry = file.entries[self.order[place]].clone();
-        self.shared.take(&entry);
-        entry
-    }
-
-    fn told(self, source: &Source) -> Origin {
-        let requests = self.warmup + self.measured;
-        let items = self.file.as_ref().map(|file| file.entries.len());
-        Origin {
-            name: source.name().to_owned(),
-            layout: source.layout,
-            sha256: self.file.map(|file| file.sha256.clone()),
-            items,
-            requests,
-            repeated: items.map_or(0, |items| requests.saturating_sub(items)),
-            prefix_hit_ratio: self.shared.ratio(),
-        }
-    }
-}
-
-fn item(
-    spec: &Spec,
-    stream: Stream,
-    source: usize,
-    entry: Entry,
-    texts: &mut impl Iterator<Item = Fitted>,
-) -> Result<Item, Refused> {
+fn item(spec: &Spec, drawn: Drawn, texts: &mut impl Iterator<Item = Fitted>) -> Result<Item, Refused> {
+    let Drawn { stream, source, entry, .. } = drawn;
     let drawn = spec.output_len.map(|length| {
         spec.output_range.draw(length, &mut Random::stream(spec.seed ^ OUTPUTS, stream.number()))
     });

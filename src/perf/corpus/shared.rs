@@ -47,7 +47,7 @@ mod tests {
         let mut shared = Shared::default();
         for (tokens, blocks) in prompts {
             let blocks = blocks.to_vec();
-            shared.take(&Entry { content: None, input_tokens: Some(*tokens), output_len: None, blocks });
+            shared.take(&Entry { blocks, ..Entry::of_length(Some(*tokens)) });
         }
         shared.ratio()
     }

@@ -35,7 +35,7 @@ async fn corpus(
     measured: u32,
     counter: &impl TokenCounter,
 ) -> Result<Corpus, Refused> {
-    let epoch = Epoch { warmup, measured, pace: Pace::Closed { starts_ns: vec![0] } };
+    let epoch = Epoch { warmup, measured, pace: Pace::Closed { starts_ns: vec![0] }, conversations: None };
     let schedule = Schedule { schema: String::new(), seed: 0, epochs: vec![epoch] };
     Corpus::of(spec, &schedule, 7, &samples(), counter).await
 }
@@ -143,6 +143,62 @@ async fn a_trace_that_names_its_blocks_is_asked_with_the_prefixes_that_it_record
     assert_ne!(words[0][512..600], words[2][512..600]);
     assert_eq!(made.sources[0].prefix_hit_ratio, Some((1024.0 + 512.0) / 3000.0));
     assert!(made.shares_prefixes());
+}
+
+/// What the turns of each conversation ask.
+async fn talks(text: &str, counter: &impl TokenCounter) -> (Vec<Vec<String>>, Corpus) {
+    let spec: Spec = serde_json::from_str(&format!(r#"{{"concurrency":1,{text}}}"#)).unwrap();
+    let schedule = Schedule::of(&spec).with_conversations(&spec, turns(&spec, &samples()));
+    let made = Corpus::of(&spec, &schedule, 7, &samples(), counter).await.unwrap();
+    let mut said = said(&made).into_iter();
+    let all = schedule.epochs.iter().flat_map(|epoch| &epoch.conversations.as_ref().unwrap().think_ns);
+    (all.map(|turns| said.by_ref().take(turns.len()).collect()).collect(), made)
+}
+
+#[tokio::test]
+async fn a_persons_turns_are_those_of_the_file_and_at_most_as_many_as_asked() {
+    let of = async |most: &str| {
+        let text = format!(
+            r#""dataset":[{{"layout":"sharegpt","path":"sharegpt.json"}}],"output_len":5,
+               "conversation":{{"num_conversations":5{most}}},"warmup":1"#
+        );
+        talks(&text, &ByWords).await
+    };
+    let (all, made) = of("").await;
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 1, 1, 1, 2]);
+    assert_eq!(all[0], ["Give me a title for a story about a lighthouse."], "the warm-up takes the last");
+    assert_eq!(all[1], ["How do I keep bread fresh?", "And for a whole week?"]);
+    assert_eq!(all[1], all[5], "after its end it begins again");
+    let source = &made.sources[0];
+    assert_eq!((source.items, source.requests, source.repeated), (Some(4), 8, 2));
+    assert_eq!(of(r#","turns":1"#).await.0.iter().map(Vec::len).max(), Some(1));
+}
+
+#[tokio::test]
+async fn turns_of_random_text_have_their_length_and_only_the_first_the_prefix() {
+    let of = async |conversations: u32| {
+        let text = format!(
+            r#""input_len":40,"prefix_len":20,"output_len":5,"output_range":{{"above":1.0}},"language":"en","conversation":
+               {{"num_conversations":{conversations},"turns":{{"distribution":"uniform","min":2,"max":4}}}}"#
+        );
+        talks(&text, &ByWords).await.0
+    };
+    let (few, many) = (of(3).await, of(9).await);
+    assert_eq!(few[..], many[..3]);
+    let lengths: Vec<usize> = many.iter().map(Vec::len).collect();
+    assert!(
+        lengths.iter().all(|n| (2..=4).contains(n)) && lengths.iter().min() < lengths.iter().max(),
+        "{lengths:?}"
+    );
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert!(many.iter().flatten().all(|text| words(text).len() == 40));
+    assert_eq!(words(&many[0][0])[..20], words(&many[1][0])[..20]);
+    assert_ne!(words(&many[0][0])[..20], words(&many[0][1])[..20]);
+    let mut all: Vec<&String> = many.iter().flatten().collect();
+    let asked = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), asked, "no turn comes twice");
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ async fn perform_until<T: Transport>(
         warmup: false,
         epoch: 0,
         worker: 0,
+        conversation: None,
         in_flight: 1,
         scheduled: started,
         admitted: started,

@@ -10,6 +10,7 @@
 mod backend;
 #[cfg(test)]
 mod conformance;
+mod conversation;
 mod descriptors;
 mod pacer;
 mod processes;
@@ -20,6 +21,7 @@ mod turn;
 
 use std::{sync::atomic::AtomicU32, time::Duration};
 
+pub use conversation::{Conversation, Later};
 pub use processes::at_the_door;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -55,13 +57,23 @@ pub struct Plan<R = Request> {
 /// One repetition of the load.
 #[derive(Debug, Clone)]
 pub struct Epoch<R = Request> {
-    /// In this order.
+    /// In this order; of conversations the first request of each.
     pub requests: Vec<R>,
     /// The first so many are the warm-up; the measured ones follow without a pause, so that no opening burst of
     /// their own falls into the window.
     pub warmup: usize,
     /// When they are due.
     pub pace: Pace,
+    /// What follows each of them, where they begin conversations; none where they stand alone.
+    pub conversations: Vec<Conversation>,
+}
+
+impl<R> Epoch<R> {
+    /// How many requests there are in all.
+    fn len(&self) -> u64 {
+        let later = self.conversations.iter().map(|conversation| conversation.later.len());
+        self.requests.len() as u64 + later.sum::<usize>() as u64
+    }
 }
 
 /// What became of a plan.
@@ -126,6 +138,7 @@ impl Plan {
             requests: epoch.requests.into_iter().map(|request| transport.prepare(request)).collect(),
             warmup: epoch.warmup,
             pace: epoch.pace,
+            conversations: epoch.conversations,
         };
         Plan {
             epochs: self.epochs.into_iter().map(prepared).collect(),
@@ -188,7 +201,7 @@ pub fn drive<T: Transport>(
     for (epoch, number) in plan.epochs.iter().zip(0..) {
         let turn = turn::Turn::new(&plan, (epoch, number, first), cancel, in_flight, keep);
         let turned = backend::carry(transport, plan.backend, &turn)?;
-        first += epoch.requests.len() as u64;
+        first += epoch.len();
         let goes_on = matches!(turned.stopped, Stopped::Exhausted | Stopped::Duration);
         epochs.push(turned);
         if !goes_on {

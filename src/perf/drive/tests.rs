@@ -108,7 +108,7 @@ fn epoch(requests: usize, warmup: usize, pace: Pace) -> Epoch {
         body: Some(index.to_string().into()),
         read_size: None,
     };
-    Epoch { requests: (0..requests).map(request).collect(), warmup, pace }
+    Epoch { requests: (0..requests).map(request).collect(), warmup, pace, conversations: Vec::new() }
 }
 
 fn fixed(concurrency: usize) -> Pace {
@@ -400,4 +400,83 @@ fn cancelling_wakes_who_waits_for_a_start_or_an_arrival() {
         stopper.join().unwrap();
         assert_eq!(driven.stopped(), Stopped::Cancelled);
     }
+}
+
+/// `talks` conversations of as many turns each, `think_ms` between them.
+fn talking(talks: u32, warmup: usize, turns: u32, think_ms: u64, pace: Pace) -> Epoch {
+    let mut epoch = epoch(talks as usize, warmup, pace);
+    let later = |number: u32, turn: u32| Later {
+        think_ns: think_ms * 1_000_000,
+        message: format!("m{turn}"),
+        closing: "]".to_owned(),
+        id: format!("{number}.{turn}"),
+    };
+    epoch.conversations = (0..talks)
+        .map(|number| Conversation {
+            number,
+            index: u64::from(number * turns),
+            opening: format!("c{number}[m0"),
+            request: Request { body: None, ..epoch.requests[0].clone() },
+            later: (1..turns).map(|turn| later(number, turn)).collect(),
+        })
+        .collect();
+    epoch
+}
+
+#[test]
+fn a_turn_is_due_a_think_time_after_the_answer_before_and_carries_what_was_said() {
+    for backend in BOTH {
+        let transport = OneToken::taking(5);
+        let (_, records) = run(&transport, &plan(backend, vec![talking(3, 1, 3, 20, fixed(2))]));
+        assert_eq!(records.iter().map(|r| r.index).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+        assert_eq!(records.iter().filter(|r| r.warmup).count(), 3, "all turns of the first are the warm-up");
+        for (record, n) in records.iter().zip(0..) {
+            let place = record.conversation.unwrap();
+            assert_eq!((place.number, place.turn, place.turns), (n / 3, n % 3, 3));
+        }
+        for turns in records.chunks(3) {
+            assert!(turns.iter().all(|turn| turn.worker == turns[0].worker));
+            for pair in turns.windows(2) {
+                assert_eq!(pair[1].scheduled, Stamp(pair[0].ended.0 + 20_000_000));
+                assert!(pair[1].started >= pair[1].scheduled && pair[1].admitted == pair[1].scheduled);
+            }
+        }
+        let bodies = transport.seen.bodies.lock().unwrap();
+        let said = r#"{"role":"assistant","content":"x"}"#;
+        for number in 0..3 {
+            let last = format!("c{number}[m0,{said},m1,{said},m2]");
+            assert_eq!(bodies.iter().filter(|body| body.as_deref() == Some(last.as_bytes())).count(), 1);
+        }
+        assert_eq!(transport.seen.peak.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn an_open_loop_begins_conversations_at_its_arrivals() {
+    let epochs = vec![talking(4, 0, 2, 1, open(4, 10, None))];
+    let (_, records) = run(&OneToken::taking(300), &plan(ConcurrencyBackend::Asyncio, epochs));
+    let begun: Vec<Stamp> = records.iter().filter(|r| r.opens()).map(|r| r.scheduled).collect();
+    assert_eq!(begun.len(), 4);
+    assert!(begun.windows(2).all(|pair| pair[1].since(pair[0]) >= Duration::from_millis(10)));
+    // The third arrives while the first one's answer is still on its way.
+    assert!(records[4].started < records[0].ended, "{records:?}");
+}
+
+#[test]
+fn a_conversation_ends_with_the_turn_that_failed_and_says_how_many_were_not_sent() {
+    let transport = OneToken { refuses: true, ..OneToken::taking(1) };
+    let (_, records) =
+        run(&transport, &plan(ConcurrencyBackend::Asyncio, vec![talking(2, 0, 4, 0, fixed(1))]));
+    assert_eq!(records.iter().map(|r| (r.index, r.silenced())).collect::<Vec<_>>(), [(0, 3), (4, 3)]);
+    assert_eq!(transport.seen.bodies.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_closed_loop_that_is_over_sends_no_further_turn_and_none_counts_as_failed() {
+    let mut plan = plan(ConcurrencyBackend::Asyncio, vec![talking(2, 0, 50, 10, fixed(1))]);
+    plan.stop.duration = Some(Duration::from_millis(60));
+    let (driven, records) = run(&OneToken::taking(1), &plan);
+    assert_eq!(driven.stopped(), Stopped::Duration);
+    assert!((1..20).contains(&records.len()), "{}", records.len());
+    assert_eq!(records.iter().map(Record::silenced).sum::<u64>(), 0);
 }

@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Epoch, Plan, Stopped, Transport,
+    conversation::History,
     pacer::{Due, Pacer},
 };
 use crate::{
     client::{Limits, Stamp},
     perf::{
-        record::{Outcome, Record},
+        record::{Outcome, Record, Turn as Place},
         schedule::Pace,
         spec::Stop,
         timeline::{Slot, Timeline},
@@ -60,6 +61,25 @@ pub(super) struct Turn<'a, R, K> {
     not_before: Option<Stamp>,
     opened: watch::Sender<Option<Stamp>>,
     judged: Mutex<Judged>,
+}
+
+/// What is known of a request before it is sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    index: u64,
+    warmup: bool,
+    worker: u32,
+    conversation: Option<Place>,
+    scheduled: Stamp,
+    admitted: Stamp,
+}
+
+impl Sent {
+    /// The next turn of the same conversation, which nothing holds back once it is due.
+    fn next(self, due: Stamp) -> Self {
+        let conversation = self.conversation.map(|place| Place { turn: place.turn + 1, ..place });
+        Self { index: self.index + 1, conversation, scheduled: due, admitted: due, ..self }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +214,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
     ) {
         let mut free_since = begin;
         while let Some(index) = self.take() {
-            free_since = self.send(transport, index, worker, free_since, free_since).await;
+            free_since = self.converse(transport, index, worker, free_since, free_since).await;
         }
     }
 
@@ -219,7 +239,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
             }
             // Without a cap nobody waits for admission, however late the next sender came.
             let admitted = if grow.is_none() { due.max(free) } else { due };
-            self.send(transport, index, worker, due, admitted).await;
+            self.converse(transport, index, worker, due, admitted).await;
         }
     }
 
@@ -246,8 +266,8 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         }
     }
 
-    /// Sends one request and keeps its record; says when it ended.
-    async fn send<T: Transport<Outgoing = R>>(
+    /// Sends one request, and where it begins a conversation all that follows; says when the last of them ended.
+    async fn converse<T: Transport<Outgoing = R>>(
         &self,
         transport: &T,
         index: usize,
@@ -256,41 +276,84 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         admitted: Stamp,
     ) -> Stamp {
         let warmup = index < self.epoch.warmup;
+        let talk = self.epoch.conversations.get(index);
+        let mut sent = Sent {
+            index: talk.map_or(self.first + index as u64, |talk| talk.index),
+            warmup,
+            worker,
+            conversation: talk.map(|talk| Place { number: talk.number, turn: 0, turns: talk.turns() }),
+            scheduled,
+            admitted,
+        };
+        let (mut ended, mut answer) = self.send(transport, &self.epoch.requests[index], sent).await;
+        let Some(talk) = talk else { return ended };
+        let (mut history, timer) = (History::of(talk), Timer::new());
+        for turn in &talk.later {
+            // Without the answer there is nothing to go on from.
+            let Some(said) = answer.take() else { break };
+            let request = transport.prepare(history.next(&said, turn));
+            let due = Stamp(ended.0.saturating_add(turn.think_ns));
+            let waited = self.over.run_until_cancelled(timer.sleep(due.since(Stamp::now()))).await;
+            if waited.is_none() || self.is_over() {
+                break;
+            }
+            sent = sent.next(due);
+            (ended, answer) = self.send(transport, &request, sent).await;
+        }
+        ended
+    }
+
+    /// Sends one request and keeps its record; says when it ended, and what the answer said, where it is part of a
+    /// conversation that can go on.
+    async fn send<T: Transport<Outgoing = R>>(
+        &self,
+        transport: &T,
+        request: &R,
+        sent: Sent,
+    ) -> (Stamp, Option<String>) {
+        let warmup = sent.warmup;
         let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        let request = &self.epoch.requests[index];
         let started = Stamp::now();
         if !warmup && self.opened.borrow().is_none() {
             self.opened.send_if_modified(|opened| opened.replace(opened.unwrap_or(started)).is_none());
         }
-        let mut timeline = Timeline::new(Slot {
-            index: self.first + index as u64,
+        let timeline = Timeline::new(Slot {
+            index: sent.index,
             warmup,
             epoch: self.number,
-            worker,
+            conversation: sent.conversation,
+            worker: sent.worker,
             in_flight,
-            scheduled,
-            admitted,
+            scheduled: sent.scheduled,
+            admitted: sent.admitted,
             started,
         });
+        let mut timeline = if sent.conversation.is_some() { timeline.listening() } else { timeline };
         transport.perform(request, self.limits, self.cancel, |event| timeline.on(&event)).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let record = timeline.finish();
-        let ended = record.ended;
+        let (record, answer) = timeline.finish_with_answer();
+        let (ended, goes_on) = (record.ended, !record.closes());
         self.judge(&record);
         (self.keep)(record);
-        ended
+        (ended, goes_on.then_some(answer))
     }
 
-    /// The next request, unless sending is over.
-    fn take(&self) -> Option<usize> {
-        if self.over.is_cancelled() {
-            return None;
-        }
+    /// Whether nothing more is sent. A closed loop ends after its time; the arrivals of an open one were drawn to end then,
+    /// and their conversations go on to their ends.
+    fn is_over(&self) -> bool {
         if let (Some(limit), Some(opened)) = (self.stop.duration, *self.opened.borrow())
             && matches!(self.epoch.pace, Pace::Closed { .. })
+            && !self.over.is_cancelled()
             && Stamp::now().since(opened) >= limit
         {
             self.finish(Stopped::Duration);
+        }
+        self.over.is_cancelled()
+    }
+
+    /// The next request, or the next conversation, unless sending is over.
+    fn take(&self) -> Option<usize> {
+        if self.is_over() {
             return None;
         }
         let index = self.next.fetch_add(1, Ordering::Relaxed);

@@ -146,13 +146,26 @@ pub struct Asked {
     /// The blocks of [`BLOCK`] tokens that it consists of, the last one perhaps of fewer; none where it shares none.
     /// The same block is the same text in all prompts.
     pub blocks: Vec<u64>,
+    /// It follows others in a conversation, of which the common prefix is the beginning already.
+    pub follows: bool,
 }
 
 impl Asked {
     /// One of about `tokens`, drawn by `seed` from as far as `spread` allows.
     pub fn drawn(stream: Stream, tokens: u32, spread: Spread, seed: u64) -> Self {
         let mut random = Random::stream(seed ^ LENGTHS, stream.number());
-        Self { stream, tokens: u64::from(spread.draw(tokens, &mut random)), blocks: Vec::new() }
+        Self {
+            stream,
+            tokens: u64::from(spread.draw(tokens, &mut random)),
+            blocks: Vec::new(),
+            follows: false,
+        }
+    }
+}
+
+impl Asked {
+    fn prefixed<'a>(&self, prefix: &'a str) -> &'a str {
+        if self.follows { "" } else { prefix }
     }
 }
 
@@ -226,7 +239,7 @@ async fn one(
 ) -> Result<(String, u64, u64), String> {
     let tokens = asked.tokens;
     let shared = blocks.before(asked);
-    let before = if shared.is_empty() { prefix } else { &shared };
+    let before = if shared.is_empty() { asked.prefixed(prefix) } else { &shared };
     let mut words = Words::new(wanted, asked.tail());
     let fit = Fit { before, words: &mut words, language: wanted.language, counter, tokens };
     let (text, found) = fit.run().await?;
@@ -245,9 +258,11 @@ fn estimated(wanted: &Wanted, asked: &[Asked], reason: String) -> Texts {
     let blocks = Blocks::estimated(wanted, asked);
     let text = |asked: &Asked| {
         let shared = blocks.before(asked);
+        let words = wanted.estimated_words(asked.tokens);
         let (before, left) = match shared.is_empty() {
-            true => (&prefix, wanted.estimated_words(asked.tokens).saturating_sub(prefix_words)),
-            false => (&shared, wanted.estimated_words((asked.tokens - 1) % BLOCK + 1)),
+            true if asked.follows => ("", words),
+            true => (prefix.as_str(), words.saturating_sub(prefix_words)),
+            false => (shared.as_str(), wanted.estimated_words((asked.tokens - 1) % BLOCK + 1)),
         };
         Fitted { text: Words::new(wanted, asked.tail()).text(before, left.max(1)), tokens: None }
     };

@@ -98,6 +98,24 @@ async fn a_common_prefix_is_part_of_the_length_and_of_every_prompt() {
 }
 
 #[tokio::test]
+async fn what_follows_in_a_conversation_has_its_length_without_the_prefix() {
+    let wanted = Wanted { prefix: 40, ..WANTED };
+    let mut asked = asked(100, wanted);
+    asked.truncate(3);
+    asked[1].follows = true;
+    for counted in [true, false] {
+        let made = match counted {
+            true => made(wanted, asked.clone(), &Server).await,
+            false => made(wanted, asked.clone(), &NOBODY).await,
+        };
+        assert!(common(&made[0], &made[2]).len() > 100 && common(&made[0], &made[1]).len() < 20, "{made:?}");
+        if counted {
+            assert_eq!(count(&made[1]).await, 100);
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_prompt_comes_twice_and_warm_up_has_its_own() {
     let mut texts = texts(64, WANTED, &Server).await;
     assert_eq!(texts.len(), 10);
@@ -155,6 +173,7 @@ fn of_blocks(prompts: &[(u64, &[u64])]) -> Vec<Asked> {
         stream: Stream::Measured(n),
         tokens: *tokens,
         blocks: blocks.to_vec(),
+        follows: false,
     };
     prompts.iter().zip(0..).map(asked).collect()
 }

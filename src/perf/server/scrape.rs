@@ -63,7 +63,7 @@ enum Order {
 
 impl Scraper {
     /// Reads the server once, and goes on from then. `warm_up` requests, of which the [`listener`](Self::listener)
-    /// hears, are the warm-up. A server without metrics is asked only that once.
+    /// hears, are the warm-up, or so many conversations. A server without metrics is asked only that once.
     ///
     /// # Errors
     /// In words, when there can be no thread or no connection for it.
@@ -85,7 +85,7 @@ impl Scraper {
     pub fn listener(&self) -> impl Fn(&Record) + Send + Sync + use<> {
         let (orders, left) = (self.orders.clone(), AtomicU64::new(self.warm_up));
         move |record| {
-            if record.warmup && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            if record.warmup && record.closes() && left.fetch_sub(1, Ordering::Relaxed) == 1 {
                 let _ = orders.send(Order::Warm);
             }
         }

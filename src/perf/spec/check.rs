@@ -27,6 +27,9 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
         ControlMethod::Trace(_) => {}
     }
     traced(spec, mistakes);
+    if let Some(conversation) = spec.conversation {
+        conversation.check(spec, mistakes);
+    }
     threads(spec, mistakes);
     processes(spec, mistakes);
     if let Some(stop) = spec.stop.failures {
@@ -38,6 +41,10 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     for (index, expectation) in spec.expect.iter().enumerate() {
         for message in expectation.mistakes() {
             mistakes.at(&format!("/expect/{index}"), message);
+        }
+        if matches!(expectation, Expectation::ConversationFailureRatio(_)) && spec.conversation.is_none() {
+            mistakes
+                .at(&format!("/expect/{index}"), "expected `conversation` in the case, whose share this is");
         }
     }
 }
@@ -54,6 +61,9 @@ fn beside_a_tool(spec: &Spec, mistakes: &mut Mistakes<'_>) {
         if length.is_none() {
             mistakes.at("/tool", format!("expected `{name}` beside it: a tool is told what to send"));
         }
+    }
+    if spec.conversation.is_some() {
+        mistakes.at("/conversation", "expected nothing beside `tool`: a tool sends requests of its own");
     }
     if !spec.dataset.is_empty() {
         mistakes.at("/dataset", "expected nothing beside `tool`: a tool has prompts of its own");
@@ -164,6 +174,9 @@ fn amount(spec: &Spec, mistakes: &mut Mistakes<'_>) {
         ControlMethod::Trace(_) => true,
         ControlMethod::Fixed | ControlMethod::Climb(_) => false,
     };
+    if spec.conversation.is_some() {
+        return;
+    }
     match (spec.requests, spec.requests_per_concurrency) {
         (Some(_), Some(_)) => {
             mistakes.at("/requests_per_concurrency", "expected one of `requests` and this, found both");
@@ -361,6 +374,12 @@ mod tests {
             json!({"control_method": {"trace": {"speed": 2}}, "dataset": [{"layout": "trace", "path": "t.jsonl"}],
                    "requests": null, "input_len": null, "output_len": null}),
             json!({"slo": {"ttft": 0.05, "e2e": 1}, "bucket_interval_ms": 100, "request_timeout_s": 0.5}),
+            json!({"requests": null, "conversation": {"num_conversations": 4, "turns": 3, "think_time_ms": 500}}),
+            json!({"requests": null, "control_method": rate, "stop": {"duration": "30s"},
+                   "conversation": {"turns": {"distribution": "uniform", "min": 1, "max": 4}}}),
+            json!({"requests": null, "dataset": [{"layout": "sharegpt", "path": "a.json"}], "input_len": null,
+                   "conversation": {"num_conversations": 2}, "concurrency_backend": "processing-pool",
+                   "num_process": 2}),
         ] {
             assert_eq!(mistakes(good.clone()), [""; 0], "{good}");
         }
@@ -415,6 +434,40 @@ mod tests {
             (
                 json!({"concurrency_backend": "processing-pool", "num_process": 3}),
                 "expected from 1 to 2, of which each process has one in flight at the beginning, found 3",
+            ),
+            (
+                json!({"conversation": {"num_conversations": 4, "turns": 2}}),
+                "expected nothing beside `conversation`, whose `num_conversations` says it",
+            ),
+            (
+                json!({"requests": null, "conversation": {"num_conversations": 4}}),
+                "expected `turns`: random text has no end of its own",
+            ),
+            (
+                json!({"requests": null, "conversation": {"turns": 2}}),
+                "expected `num_conversations`: all that is asked is made before the first is sent",
+            ),
+            (
+                json!({"requests": null, "conversation": {"num_conversations": 1, "turns": 2}}),
+                "expected at least as many conversations as concurrency (2), found 1",
+            ),
+            (
+                json!({"requests": null, "conversation": {"num_conversations": 4, "turns": 0}}),
+                "expected `value` to be a whole number from 1 on, found 0",
+            ),
+            (
+                json!({"requests": null, "endpoint": "completions",
+                       "conversation": {"num_conversations": 4, "turns": 2}}),
+                "expected `chat` beside `conversation`: a completion has no turns",
+            ),
+            (
+                json!({"requests": null, "input_len": null, "conversation": {"num_conversations": 4},
+                       "dataset": [{"layout": "alpaca", "path": "a.json"}]}),
+                "expected `random` or `sharegpt` beside `conversation`: an item of `alpaca` is a single request",
+            ),
+            (
+                json!({"expect": [{"conversation_failure_ratio": {"at_most": 0}}]}),
+                "expected `conversation` in the case, whose share this is",
             ),
             (json!({"slo": {"ttft": 1, "share": 2}}), "expected `share` from 0 to 1, found 2"),
             (json!({"slo": {}}), "expected a limit: `ttft`, `tpot`, `e2e` or several, found none"),

@@ -21,6 +21,8 @@ pub enum Expectation {
     E2e(AtStat),
     /// Share of requests that failed.
     FailureRatio(Bound),
+    /// Share of conversations that broke off with a turn that failed.
+    ConversationFailureRatio(Bound),
     /// Successful requests per second.
     RequestsPerSecond(Bound),
     /// Output tokens per second.
@@ -107,6 +109,7 @@ impl Expectation {
                 limit("at_most", Some(at.at_most)).into_iter().collect()
             }
             Self::FailureRatio(bound)
+            | Self::ConversationFailureRatio(bound)
             | Self::RequestsPerSecond(bound)
             | Self::OutputTokenThroughput(bound)
             | Self::TotalTokenThroughput(bound) => bound.mistakes(),

@@ -56,6 +56,12 @@ impl Spec {
             ("count_template", !self.count_template, json!(self.count_template)),
             ("continuous_usage", !self.continuous_usage, json!(self.continuous_usage)),
             ("sources", !self.dataset.is_empty(), json!(sources())),
+            ("turns", self.conversation.is_some(), json!(self.conversation.and_then(|talk| talk.turns))),
+            (
+                "think_time_ms",
+                self.conversation.is_some(),
+                json!(self.conversation.map(|talk| talk.think_time_ms)),
+            ),
         ]
         .into_iter()
         .filter(|(_, unusual, _)| *unusual)
@@ -111,6 +117,7 @@ mod tests {
             r#","count_template":false"#,
             r#","continuous_usage":false"#,
             r#","dataset":[{"layout":"custom","path":"a.jsonl"}]"#,
+            r#","conversation":{"turns":2}"#,
         ] {
             assert_ne!(key(""), key(extra), "{extra}");
         }

@@ -2,7 +2,9 @@
 //!
 //! 性能用例的规格与期望。
 
+mod amount;
 mod check;
+mod conversation;
 mod expectation;
 mod key;
 mod load;
@@ -10,6 +12,8 @@ mod workload;
 
 use std::time::Duration;
 
+pub use amount::{Amount, Law};
+pub use conversation::Conversation;
 pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
 pub use key::level_of;
 pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Replay, Stop};
@@ -62,6 +66,9 @@ pub struct Spec {
     /// By how much requests may ask for more or less.
     #[serde(default)]
     pub output_range: Spread,
+    /// Hold conversations of several turns instead of sending single requests.
+    #[serde(default)]
+    pub conversation: Option<Conversation>,
     /// How many requests are measured, in each epoch.
     #[serde(default)]
     pub requests: Option<u32>,
@@ -75,7 +82,7 @@ pub struct Spec {
     #[serde(default = "one")]
     pub epochs: u32,
     /// How many are sent before them, in each epoch, with prompts of their own, in no figure; the measured ones
-    /// follow without a pause.
+    /// follow without a pause. With `conversation`: how many of those.
     #[serde(default)]
     pub warmup: u32,
     /// In which language prompts are written.
@@ -205,7 +212,15 @@ impl Spec {
         check::check(self, mistakes);
     }
 
-    /// How many requests an epoch measures; nothing where only time ends an open loop.
+    /// How many workers' turns an epoch measures, requests or conversations; nothing where only time ends an open loop.
+    pub fn items(&self) -> Option<u32> {
+        match self.conversation {
+            Some(conversation) => conversation.num_conversations,
+            None => self.requests(),
+        }
+    }
+
+    /// How many requests an epoch measures; nothing where only time ends an open loop, and of conversations.
     pub fn requests(&self) -> Option<u32> {
         self.requests.or_else(|| self.requests_per_concurrency?.checked_mul(self.concurrency?))
     }

@@ -20,6 +20,7 @@ impl Told {
             index: 0,
             warmup: false,
             epoch: 0,
+            conversation: None,
             worker: 0,
             in_flight: 1,
             scheduled: stamp(90),
@@ -322,4 +323,28 @@ proptest::proptest! {
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
         proptest::prop_assert_eq!(read_in(&pieces), read_in(&[&bytes]));
     }
+}
+
+#[test]
+fn what_the_answer_said_is_kept_for_whoever_listens_and_reasoning_is_not() {
+    let mut told = Told::new();
+    told.0 = told.0.listening();
+    let mut told = told
+        .stream()
+        .delta(150, r#"{"role":"assistant","content":""}"#, Some(0))
+        .delta(160, r#"{"reasoning_content":"hm"}"#, Some(1))
+        .delta(170, r#"{"reasoning_content":"so"}"#, Some(2))
+        .delta(200, r#"{"content":"one"}"#, Some(3))
+        .delta(210, r#"{"content":" two"}"#, Some(4))
+        .delta(220, r#"{"content":"\n\"three\" \u4e09"}"#, Some(5))
+        .delta(230, r#"{"content":" 四"}"#, Some(6))
+        .event(240, r#"{"choices":[{"delta":{"content":"!"},"finish_reason":"stop"}]}"#)
+        .done(250);
+    told.0.on(&Event::End(stamp(260), End::Complete));
+    let (record, said) = told.0.finish_with_answer();
+    assert!(record.is_ok());
+    let text: String = serde_json::from_str(&format!("\"{said}\"")).unwrap();
+    assert_eq!(text, "one two\n\"three\" 三 四!");
+    let silent = Told::new().stream().delta(200, r#"{"content":"one"}"#, Some(1));
+    assert_eq!(silent.0.finish_with_answer().1, "");
 }

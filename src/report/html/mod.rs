@@ -25,6 +25,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod turns;
 mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};

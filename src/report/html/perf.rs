@@ -13,7 +13,7 @@ use st_harness::{
 use super::{
     baseline,
     chart::{Chart, Series, value},
-    lanes,
+    lanes, turns,
     words::{Words, badge},
 };
 
@@ -44,6 +44,7 @@ pub(super) fn body(run: &RunRecord, files: &Files) -> Option<Markup> {
             @for (at, workload) in workloads(&measured).iter().enumerate() {
                 h3 { (workload.name) }
                 div.charts { @for chart in workload.charts(at) { @if let Some(figure) = chart.figure() { (figure) } } }
+                @for (_, trial) in &workload.levels { @if let Some(turns) = turns::body(trial) { (turns) } }
                 @for (_, trial) in &workload.levels { @if let Some(held) = baseline::of(run, trial) { (held) } }
                 @for (_, trial) in &workload.levels { @if let Some(lanes) = lanes::body(trial, files) { (lanes) } }
             }

@@ -55,7 +55,7 @@ pub(super) fn drive(
     let (mut transport, mut first) = (String::new(), 0);
     let mut epochs = Vec::new();
     for (epoch, number) in std::mem::take(&mut plan.epochs).into_iter().zip(0..) {
-        let requests = epoch.requests.len() as u64;
+        let requests = epoch.len();
         let mut hear = |place: Place, record: Record| keep(place.placed(record, number, first));
         let (by, turned) = carry(&mut crew, client, &plan, epoch, cancel, in_flight, &mut hear)?;
         first += requests;

@@ -23,7 +23,10 @@ impl Place {
 
     /// A record of the part as one of the whole, in which the epoch begins with request `first`.
     pub(super) fn placed(self, mut record: Record, epoch: u32, first: u64) -> Record {
-        record.index = first + self.in_whole(record.index);
+        // A conversation knows its own place in the whole.
+        if record.conversation.is_none() {
+            record.index = first + self.in_whole(record.index);
+        }
         record.worker = u32::try_from(self.in_whole(record.worker.into())).unwrap_or(u32::MAX);
         record.epoch = epoch;
         record
@@ -32,14 +35,21 @@ impl Place {
 
 /// The parts of an epoch, none of which has a moment or a worker that the whole has not.
 pub(super) fn divided(epoch: Epoch, parts: usize) -> Vec<Epoch> {
-    let Epoch { requests, warmup, pace } = epoch;
-    let mut divided: Vec<Epoch> = (0..parts)
-        .map(|part| Epoch { requests: Vec::new(), warmup: 0, pace: part_of(&pace, part, parts) })
-        .collect();
+    let Epoch { requests, warmup, pace, conversations } = epoch;
+    let empty = |part| Epoch {
+        requests: Vec::new(),
+        warmup: 0,
+        pace: part_of(&pace, part, parts),
+        conversations: Vec::new(),
+    };
+    let mut divided: Vec<Epoch> = (0..parts).map(empty).collect();
     for (index, request) in requests.into_iter().enumerate() {
         let part = &mut divided[index % parts];
         part.requests.push(request);
         part.warmup += usize::from(index < warmup);
+    }
+    for (index, conversation) in conversations.into_iter().enumerate() {
+        divided[index % parts].conversations.push(conversation);
     }
     divided
 }
@@ -70,7 +80,8 @@ mod tests {
                 &serde_json::json!({}),
             )
         };
-        Epoch { requests: (0..requests).map(request).collect(), warmup, pace }
+        let requests = (0..requests).map(request).collect();
+        Epoch { requests, warmup, pace, conversations: Vec::new() }
     }
 
     proptest! {

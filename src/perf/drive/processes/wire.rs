@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Epoch, Plan, Turned};
+use super::super::{Conversation, Epoch, Later, Plan, Turned};
 use crate::{
     client::{Client, Limits, Request, Route, Stamp},
     perf::{
@@ -48,10 +48,21 @@ pub(super) struct Share {
     /// The key goes the same way as all else: no other process of the machine can read it there.
     api_key: Option<String>,
     requests: Vec<Sent>,
+    conversations: Vec<Talk>,
     warmup: usize,
     pace: Pace,
     timeout: Duration,
     stop_after: Option<Duration>,
+}
+
+/// A conversation.
+#[derive(Debug, Serialize, Deserialize)]
+struct Talk {
+    number: u32,
+    index: u64,
+    opening: String,
+    request: Sent,
+    later: Vec<Later>,
 }
 
 /// A request.
@@ -75,6 +86,7 @@ impl Share {
             base_url: client.base_url().to_owned(),
             api_key,
             requests: epoch.requests.into_iter().map(Sent::of).collect::<Result<_, _>>()?,
+            conversations: epoch.conversations.into_iter().map(Talk::of).collect::<Result<_, _>>()?,
             warmup: epoch.warmup,
             pace: epoch.pace,
             timeout: plan.limits.total,
@@ -90,6 +102,7 @@ impl Share {
         let client = Client::new(&self.base_url, self.api_key.map(Into::into));
         let epoch = Epoch {
             requests: self.requests.into_iter().map(Sent::unpacked).collect(),
+            conversations: self.conversations.into_iter().map(Talk::unpacked).collect(),
             warmup: self.warmup,
             pace: self.pace,
         };
@@ -102,6 +115,18 @@ impl Share {
             stop: Stop { duration: self.stop_after, failures: None },
         };
         Ok((client.map_err(|error| error.to_string())?, plan))
+    }
+}
+
+impl Talk {
+    fn of(conversation: Conversation) -> Result<Self, String> {
+        let Conversation { number, index, opening, request, later } = conversation;
+        Ok(Self { number, index, opening, request: Sent::of(request)?, later })
+    }
+
+    fn unpacked(self) -> Conversation {
+        let Self { number, index, opening, request, later } = self;
+        Conversation { number, index, opening, request: request.unpacked(), later }
     }
 }
 
