@@ -104,7 +104,7 @@ impl Duel {
         let case = only(trials.filter_map(|trial| trial.case).collect(), &wish)?;
         let mut spec: Spec = read::typed(case.spec(), &case.origin, CASE_KEYS)?;
         if let Some(requests) = wish.requests {
-            (spec.requests, spec.requests_per_concurrency) = (Some(requests), None);
+            spec = spec.sized(requests);
         }
         let run_id = Plan::run_id(&Host::from_environment(|_| None));
         let runs = a.artifacts.clone().unwrap_or_else(|| wish.root.join("artifacts"));

@@ -28,7 +28,7 @@ pub(super) struct LiveArgs {
     /// Blocks a side, from 5 to 50
     #[arg(long, value_name = "N", default_value_t = 10, requires = "live")]
     blocks: usize,
-    /// Requests of a block, instead of the case's own
+    /// Requests, or conversations, of a block, instead of the case's own
     #[arg(long, value_name = "N", requires = "live")]
     requests: Option<u32>,
     /// Start each scenario's server anew for each of its blocks

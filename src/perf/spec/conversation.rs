@@ -92,3 +92,19 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_case_is_counted_in_what_it_sends() {
+        let sized = |text: &str| {
+            let spec: Spec = serde_json::from_str(text).unwrap();
+            let spec = spec.sized(5);
+            (spec.items(), spec.requests())
+        };
+        assert_eq!(sized(r#"{"concurrency": 2, "requests_per_concurrency": 9}"#), (Some(5), Some(5)));
+        assert_eq!(sized(r#"{"conversation": {"num_conversations": 9, "turns": 2}}"#), (Some(5), None));
+    }
+}

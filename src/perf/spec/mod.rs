@@ -225,6 +225,16 @@ impl Spec {
         self.requests.or_else(|| self.requests_per_concurrency?.checked_mul(self.concurrency?))
     }
 
+    /// The same with so many requests, or conversations, in an epoch.
+    #[must_use]
+    pub fn sized(mut self, items: u32) -> Self {
+        match &mut self.conversation {
+            Some(conversation) => conversation.num_conversations = Some(items),
+            None => (self.requests, self.requests_per_concurrency) = (Some(items), None),
+        }
+        self
+    }
+
     /// The longest a single request may take.
     pub fn request_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.request_timeout_s).unwrap_or(Duration::MAX)
