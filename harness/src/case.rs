@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 pub use file::{CASE_KEYS, read_cases};
-pub(crate) use file::{Keys, clash, merge};
+pub(crate) use file::{Keys, clash, merge, read_around};
 pub use schema::schema_of_case_file;
 
 use crate::{capability::CapabilityId, expand::substitute, read::Origin};
@@ -76,8 +76,8 @@ pub struct Case {
     pub head: Head,
     /// The whole mapping, defaults merged: what overrides are merged into.
     pub(crate) mapping: Map<String, Value>,
-    /// Matrix, exclude, add, overrides, as written.
-    pub(crate) matrix: Matrix,
+    /// Matrix, exclude, add, overrides, as written; nothing where the keys that every case has cannot be read.
+    pub(crate) matrix: Option<Matrix>,
     /// From a pointer into the mapping to the line that somebody wrote.
     pub origin: Origin,
 }
@@ -139,6 +139,9 @@ pub struct ExpandedCase {
     pub values: Map<String, Value>,
     /// From a pointer into the spec to the line that somebody wrote.
     pub origin: Origin,
+    /// Where in the spec something stands of which a mistake was told already, as JSON pointers. With any, the case
+    /// is read for its other mistakes only.
+    pub(crate) gaps: Arc<[String]>,
     /// The spec before the matrix values are put in.
     template: Arc<Value>,
     spec: OnceLock<Arc<Value>>,
@@ -146,13 +149,13 @@ pub struct ExpandedCase {
 }
 
 impl ExpandedCase {
-    /// A point of a matrix. Every `${axis}` in `template` must be one of `values`: expansion has checked it.
+    /// A point of a matrix. Every `${axis}` in `template` is one of `values`, or stands at one of `gaps`.
     pub(crate) fn point(
         id: TrialId,
         (case_id, file): (Arc<str>, Arc<str>),
         head: Arc<Head>,
         values: Map<String, Value>,
-        template: Arc<Value>,
+        (template, gaps): (Arc<Value>, Arc<[String]>),
         origin: Origin,
     ) -> Self {
         Self {
@@ -162,6 +165,7 @@ impl ExpandedCase {
             head,
             values,
             origin,
+            gaps,
             template,
             spec: OnceLock::new(),
             hash: OnceLock::new(),
@@ -172,7 +176,14 @@ impl ExpandedCase {
     pub fn of(id: TrialId, spec: Value) -> Self {
         let case_id: Arc<str> = id.as_str().into();
         let file = id.as_str().split("::").nth(1).unwrap_or_default().into();
-        Self::point(id, (case_id, file), Arc::default(), Map::new(), Arc::new(spec), Origin::default())
+        Self::point(
+            id,
+            (case_id, file),
+            Arc::default(),
+            Map::new(),
+            (Arc::new(spec), Arc::default()),
+            Origin::default(),
+        )
     }
 
     /// What the suite reads: defaults merged, overrides applied, matrix values put in.

@@ -57,10 +57,7 @@ pub(crate) fn load<W>(
     for mounted in suites {
         cases_of(mounted, wanted, &mut cases, problems);
     }
-    let each = |case| expand::expand(case, Limits::default()).unwrap_or_default();
-    let expanded = problems
-        .collect(expand::expand_all(&cases, Limits::default()))
-        .unwrap_or_else(|| cases.iter().flat_map(each).collect());
+    let expanded = expand::expand_around(&cases, Limits::default(), problems);
     expanded.into_iter().filter_map(|case| select(suites, case)).collect()
 }
 
@@ -73,9 +70,9 @@ fn cases_of<W>(mounted: &Mounted<W>, wanted: Wanted<'_>, cases: &mut Vec<Case>, 
     let kind = mounted.suite.kind();
     let files = problems.collect(files_of(mounted, wanted.root)).unwrap_or_default();
     for file in files.iter().filter(|file| is_meant(mounted, wanted, file)) {
-        let read = Source::load(wanted.root, file)
-            .and_then(|source| case::read_cases(&Arc::new(source), kind, wanted.catalogue));
-        cases.extend(problems.collect(read).into_iter().flatten());
+        if let Some(source) = problems.collect(Source::load(wanted.root, file)) {
+            cases.extend(case::read_around(&Arc::new(source), kind, wanted.catalogue, problems));
+        }
     }
 }
 

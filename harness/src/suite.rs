@@ -70,8 +70,15 @@ impl<'a> Mistakes<'a> {
         Self { case, found: Vec::new() }
     }
 
-    /// The value at `pointer` is wrong: `message` says what is expected and what was found.
+    /// The value at `pointer` is wrong: `message` says what is expected and what was found. What was told of a
+    /// place already is all that is told of it.
     pub fn at(&mut self, pointer: &str, message: impl Into<String>) {
+        let below = |gap: &String| {
+            pointer.strip_prefix(gap.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if self.case.gaps.iter().any(below) {
+            return;
+        }
         self.found.push(self.case.origin.problem(pointer, message));
     }
 
@@ -107,6 +114,7 @@ pub(crate) trait AnySuite<W>: Send + Sync {
     fn timeout(&self) -> Duration;
     fn selects(&self, file: &str, run_type: &str) -> bool;
     fn sidecar(&self) -> Option<&'static str>;
+    /// Types and checks its spec. A case with gaps is never prepared: its further mistakes are told, if there are any.
     fn prepare(&self, case: &ExpandedCase) -> Result<Prepared<W>, Vec<Problem>>;
 }
 
@@ -135,14 +143,34 @@ impl<W: Send + Sync + 'static, S: Suite<W>> AnySuite<W> for Erased<S> {
     }
 
     fn prepare(&self, case: &ExpandedCase) -> Result<Prepared<W>, Vec<Problem>> {
+        if !case.gaps.is_empty() {
+            return Err(beside_gaps::<W, S>(&self.0, case));
+        }
         let spec: S::Spec = read::typed(case.spec(), &case.origin, case::CASE_KEYS)?;
-        let mut mistakes = Mistakes::new(case);
-        self.0.check(&spec, &mut mistakes);
-        let problems = mistakes.into_problems();
+        let problems = judged::<W, S>(&self.0, &spec, case);
         if !problems.is_empty() {
             return Err(problems);
         }
         let suite = Arc::clone(&self.0);
         Ok(Box::new(move |cx| async move { suite.run(&spec, &cx).await }.boxed()))
+    }
+}
+
+/// What the types cannot say.
+fn judged<W, S: Suite<W>>(suite: &S, spec: &S::Spec, case: &ExpandedCase) -> Vec<Problem> {
+    let mut mistakes = Mistakes::new(case);
+    suite.check(spec, &mut mistakes);
+    mistakes.into_problems()
+}
+
+/// What is wrong with a case beside what was told already.
+fn beside_gaps<W, S: Suite<W>>(suite: &S, case: &ExpandedCase) -> Vec<Problem> {
+    let around = read::typed_around::<S::Spec>(case.spec(), &case.origin, case::CASE_KEYS, &case.gaps);
+    let as_it_stands = read::typed::<S::Spec>(case.spec(), &case.origin, case::CASE_KEYS);
+    match (around, as_it_stands) {
+        (Err(problems), _) => problems,
+        // The texts in the gaps have the right types: the case can be judged beside them.
+        (Ok(_), Ok(spec)) => judged(suite, &spec, case),
+        (Ok(_), Err(_)) => Vec::new(),
     }
 }

@@ -105,6 +105,11 @@ impl Keys {
         }
     }
 
+    /// How it becomes several trials.
+    fn matrix(self) -> Matrix {
+        Matrix { axes: self.matrix, exclude: self.exclude, add: self.add, overrides: self.overrides }
+    }
+
     /// Capabilities that do not exist.
     fn unknown<'a>(
         &'a self,
@@ -135,11 +140,25 @@ pub fn read_cases(
     kind: &str,
     catalogue: &Catalogue,
 ) -> Result<Vec<Case>, Vec<Problem>> {
-    let file: CaseFile = read::document(source)?;
     let mut problems = Problems::new();
+    let cases = read_around(source, kind, catalogue, &mut problems);
+    problems.check()?;
+    Ok(cases)
+}
+
+/// The same, with the mistakes added to `problems`: a case that has one is among the cases all the same, so that
+/// its suite's keys are looked at too.
+pub(crate) fn read_around(
+    source: &Arc<Source>,
+    kind: &str,
+    catalogue: &Catalogue,
+    problems: &mut Problems,
+) -> Vec<Case> {
+    let Some(file) = problems.collect(read::document::<CaseFile>(source)) else { return Vec::new() };
     let name = file_slug(source).unwrap_or_else(|| {
         problems.push(unnameable(source));
-        String::new()
+        // A stand-in that no other file has.
+        source.file().as_str().bytes().fold(UNNAMED.to_owned(), |name, byte| format!("{name}_{byte}"))
     });
     let mut defaults = file.defaults;
     if defaults.shift_remove("id").is_some() {
@@ -162,29 +181,32 @@ pub fn read_cases(
         merge(&mut mapping, own);
         let origin =
             Origin::layered(Arc::clone(source), vec![format!("/cases/{index}"), "/defaults".to_owned()]);
-        let Some(keys) = problems.collect(Keys::read(&mapping, &origin)) else { continue };
-        problems.extend(keys.unknown(catalogue, &origin));
-        problems.extend(overridden(&keys, &mapping, catalogue, &origin));
-        if !is_slug(&keys.id) {
-            problems.push(not_a_slug(&origin.problem("/id", ""), &keys.id));
+        let keys = problems.collect(Keys::read(&mapping, &origin));
+        if let Some(keys) = &keys {
+            problems.extend(keys.unknown(catalogue, &origin));
+            problems.extend(overridden(keys, &mapping, catalogue, &origin));
+            if !is_slug(&keys.id) {
+                problems.push(not_a_slug(&origin.problem("/id", ""), &keys.id));
+            }
         }
-        let head = keys.head();
-        let matrix =
-            Matrix { axes: keys.matrix, exclude: keys.exclude, add: keys.add, overrides: keys.overrides };
+        let id = keys.as_ref().map(|keys| keys.id.clone()).filter(|id| is_slug(id));
         cases.push(Case {
             kind: kind.to_owned(),
             file: name.clone(),
-            id: keys.id,
-            head,
+            // A stand-in that no other case of the file has.
+            id: id.unwrap_or_else(|| format!("{UNNAMED}_{index}")),
+            head: keys.as_ref().map(Keys::head).unwrap_or_default(),
             mapping,
-            matrix,
+            matrix: keys.map(Keys::matrix),
             origin,
         });
     }
     problems.extend(twice(&cases));
-    problems.check()?;
-    Ok(cases)
+    cases
 }
+
+/// What stands for a name that cannot be one.
+const UNNAMED: &str = "unnamed";
 
 /// Mistakes in those keys of overrides that every case has.
 fn overridden(

@@ -50,6 +50,11 @@ pub(crate) fn escaped(segment: &str) -> Cow<'_, str> {
     }
 }
 
+/// The segments of a JSON pointer, as they are written in the value.
+pub(super) fn segments(pointer: &str) -> Vec<String> {
+    pointer.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect()
+}
+
 /// The pointer without its last segment; nothing for the root.
 pub(crate) fn parent(pointer: &str) -> Option<&str> {
     pointer.rfind('/').map(|cut| &pointer[..cut])

@@ -18,4 +18,5 @@ mod words;
 pub(crate) use map::escaped;
 pub use origin::Origin;
 pub use source::Source;
+pub(crate) use typed::typed_around;
 pub use typed::{document, typed};

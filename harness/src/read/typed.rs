@@ -1,4 +1,4 @@
-//! From a value to a type, with every mistake that the value holds: [`typed`], [`document`].
+//! From a value to a type, with every mistake that the value holds: [`typed`], [`typed_around`], [`document`].
 //! Must not know which types there are.
 //!
 //! 由值到类型：一次报出全部错误。
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     de::{Change, Kind, Mistake, Names, Patch, Reader},
-    map::{escaped, parent},
+    map::{escaped, parent, segments},
     origin::Origin,
     source::Source,
     words,
@@ -39,7 +39,21 @@ pub fn typed<T: DeserializeOwned>(
     origin: &Origin,
     also_known: &[&str],
 ) -> Result<T, Vec<Problem>> {
+    typed_around(value, origin, also_known, &[])
+}
+
+/// The same where mistakes were told already of what stands at `gaps` (JSON pointers into `value`): nothing more
+/// is said of those, and what is read there is a stand-in.
+pub(crate) fn typed_around<T: DeserializeOwned>(
+    value: &Value,
+    origin: &Origin,
+    also_known: &[&str],
+    gaps: &[String],
+) -> Result<T, Vec<Problem>> {
     let mut patch = Patch::default();
+    for gap in gaps {
+        apply(&mut patch, &segments(gap), Change::Hole);
+    }
     let mut problems = Vec::new();
     loop {
         match T::deserialize(Reader::new(value, &patch)) {
@@ -70,7 +84,9 @@ struct Step {
 /// Every step makes a value a hole that was none, or passes over one that was a hole: the steps come to an end.
 fn step(mistake: &Mistake, patch: &Patch) -> Step {
     let mut path: Vec<String> = mistake.path().map(str::to_owned).collect();
-    if mistake.in_hole {
+    // A type that is made of another one finds its mistakes in what was read, not while it is read.
+    let of_stand_in = || find(patch, &path).is_some_and(|patch| patch.change == Some(Change::Hole));
+    if mistake.in_hole || (matches!(mistake.kind, Kind::Other(_)) && !mistake.at_key && of_stand_in()) {
         // The type takes no stand-in of ours here.
         let change = (!path.is_empty()).then_some((path, Change::Skip));
         return Step { tell: false, change };

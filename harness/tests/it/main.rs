@@ -3,6 +3,7 @@
 //! 运行器的集成测试。
 
 // From the text of a file to trials, and every mistake on the way.
+mod all_at_once;
 mod expansion;
 mod mistakes;
 

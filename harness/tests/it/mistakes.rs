@@ -255,6 +255,40 @@ timeout: soon
 }
 
 #[test]
+fn a_type_that_is_made_of_another_tells_its_mistake_once() {
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "Value")]
+    struct Even;
+
+    impl TryFrom<Value> for Even {
+        type Error = String;
+
+        fn try_from(value: Value) -> Result<Self, String> {
+            let even = value.as_i64().is_some_and(|number| number % 2 == 0);
+            if even { Ok(Self) } else { Err(format!("expected an even number, found {value}")) }
+        }
+    }
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Evens {
+        a: Even,
+        all: Vec<Even>,
+    }
+    let source = Source::parse("a.yaml", "a: 1\nall: [2, 3, 4, x]\nb: 5\n").expect("it is YAML");
+    let told = read::document::<Evens>(&Arc::new(source)).expect_err("there are mistakes");
+    let messages: Vec<_> = told.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "expected an even number, found 1",
+            "expected an even number, found 3",
+            "expected an even number, found \"x\"",
+            "unknown key `b`",
+        ]
+    );
+}
+
+#[test]
 fn a_flood_of_mistakes_is_cut() {
     let text = format!("name: x\nexpect: [{}]\n", "{status: a}, ".repeat(500));
     assert_eq!(problems(&text).len(), 100);

@@ -15,8 +15,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use st_harness::{
-    args::Args,
+    args::{Args, Filter},
     capability::{Capabilities, CapabilityId, Catalogue, Finding, Source, State},
+    diag::{Place, Problem},
     exit::Exit,
     fixture::{Fixture, Ready, StartCx},
     gate::Gates,
@@ -25,7 +26,7 @@ use st_harness::{
     lane::Lane,
     redact::Redactor,
     session::{Plan, Session, Stages},
-    suite::{Cx, Suite},
+    suite::{Cx, Mistakes, Suite},
     verdict::{Note, Observation, Outcome, Reason, Reasons, Verdict},
 };
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,15 @@ impl Suite<Calculator> for Sums {
 
     fn timeout(&self) -> Duration {
         Duration::from_secs(20)
+    }
+
+    fn check(&self, sum: &Sum, mistakes: &mut Mistakes<'_>) {
+        if sum.of.len() > 9 {
+            mistakes.at("/of", format!("expected at most 9 numbers, found {}", sum.of.len()));
+        }
+        if sum.expect.as_str().is_some_and(|word| word.contains(' ')) {
+            mistakes.at("/expect", "expected one word");
+        }
     }
 
     async fn run(&self, sum: &Sum, cx: &Cx<Calculator>) -> Observation {
@@ -235,15 +245,29 @@ impl Toy {
         self.go(args)
     }
 
+    /// What is wrong with its files: `file:line:column message`, one a mistake.
+    pub fn mistakes(self) -> Vec<String> {
+        let told = self.session().foresee(&Filter::default()).expect_err("there are mistakes");
+        let tell = |problem: &Problem| match &problem.place {
+            Some(place) => {
+                format!("{}:{}:{} {}", file_name(place), place.line, place.column, problem.message)
+            }
+            None => problem.message.clone(),
+        };
+        told.iter().map(tell).collect()
+    }
+
     fn go(&self, args: &Args) -> (Exit, String) {
-        let root = folder(&self.root);
-        let log = root.join("console.log");
+        let log = folder(&self.root).join("console.log");
         let args = Args { log: Some(log.clone()), ..args.clone() };
-        let catalogue = Catalogue(vec![CapabilityId("toy.roots".to_owned())]);
-        let exit = Session::new(&root, self.plan(&root), self.fixture.clone(), catalogue)
-            .suite(Sums, "cases/sum", None)
-            .run(&args);
+        let exit = self.session().run(&args);
         (exit, std::fs::read_to_string(log).unwrap_or_default())
+    }
+
+    fn session(&self) -> Session<CalculatorFixture> {
+        let root = folder(&self.root);
+        let catalogue = Catalogue(vec![CapabilityId("toy.roots".to_owned())]);
+        Session::new(&root, self.plan(&root), self.fixture.clone(), catalogue).suite(Sums, "cases/sum", None)
     }
 
     fn plan(&self, root: &Utf8Path) -> Plan {
@@ -274,6 +298,10 @@ impl Ran {
     pub fn file(&self, name: &str) -> String {
         std::fs::read_to_string(folder(&self.root).join("run").join(name)).expect("a file of the run")
     }
+}
+
+fn file_name(place: &Place) -> &str {
+    place.file.file_name().unwrap_or_default()
 }
 
 fn folder(root: &tempfile::TempDir) -> Utf8PathBuf {
