@@ -100,6 +100,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "warmup_outcomes": summary.warmup_outcomes,
         "failures": failures.0,
         "token_sources": token_sources(records),
+        "unshown_answers": unshown(records),
         "prompts": {
             "counted": run.corpus.counted,
             "sha256": run.corpus.sha256(),
@@ -113,6 +114,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
     });
     let mut notes: Vec<Note> = validity.degraded.iter().map(|why| note("degraded", why.clone())).collect();
     notes.extend(prompt_note(&run.corpus.counted));
+    notes.extend(unshown_note(records));
     notes.extend(below_ceiling(&steps).map(|text| note("below-ceiling", text)));
     notes.extend(failures.line().map(|line| note("failed-requests", line)));
     notes.extend(server.notes.into_iter().map(|(kind, text)| note(kind, text)));
@@ -281,6 +283,20 @@ fn token_sources(records: &[Record]) -> BTreeMap<String, u64> {
     sources
 }
 
+/// How many successful answers hold tokens and show none of them.
+fn unshown(records: &[Record]) -> usize {
+    records.iter().filter(|record| !record.warmup && record.is_ok() && record.shows_nothing()).count()
+}
+
+fn unshown_note(records: &[Record]) -> Option<Note> {
+    let (unshown, measured) = (unshown(records), records.iter().filter(|record| !record.warmup).count());
+    let text = format!(
+        "{unshown} of {measured} answers show no text: the server counts their tokens (one that decodes to nothing, or \
+         whose text is held back), and so do we"
+    );
+    (unshown > 0).then(|| note("unshown-tokens", text))
+}
+
 /// Where the connections of the measured requests came from.
 fn connections(records: &[Record]) -> BTreeMap<&'static str, u64> {
     let mut connections = BTreeMap::new();
@@ -319,7 +335,12 @@ pub(super) fn note(kind: &str, text: String) -> Note {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::{record::Outcome, suite::tests::case, summary::tests::record, validity::tests::driven};
+    use crate::perf::{
+        record::{Channel, Outcome},
+        suite::tests::case,
+        summary::tests::record,
+        validity::tests::driven,
+    };
 
     fn spec(extra: &str) -> Spec {
         let text = format!(r#"{{"concurrency":1,"input_len":8,"output_len":4,"requests":2{extra}}}"#);
@@ -411,6 +432,18 @@ mod tests {
         assert_eq!(details.value["connections"], json!({"unknown": 2}));
         assert_eq!(details.value["token_sources"], json!({"usage_per_event": 1}));
         assert_eq!(details.value["window_ns"], 170_000_000);
+    }
+
+    #[test]
+    fn answers_whose_tokens_show_nothing_are_counted_and_told() {
+        let mut silent = record(1, 170, Outcome::Ok);
+        silent.events.iter_mut().for_each(|event| event.channel = Channel::Unshown);
+        let observation = observe(&spec(""), &[record(0, 0, Outcome::Ok), silent]);
+        let told = observation.notes.iter().find(|note| note.kind == "unshown-tokens").expect("a note");
+        assert!(told.text.starts_with("1 of 2 answers show no text"), "{}", told.text);
+        assert_eq!(observation.details.unwrap().value["unshown_answers"], 1);
+        let shown = observe(&spec(""), &[record(0, 0, Outcome::Ok), record(1, 170, Outcome::Ok)]);
+        assert!(shown.notes.iter().all(|note| note.kind != "unshown-tokens"));
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub use server::*;
 /// Terms used in the formulas, all stamps of one monotonic clock, an event carrying the stamp of the read that
 /// completed it:
 /// `start` the finished request is handed to the transport; `token event` an event whose delta holds text of any
-/// channel (answer, reasoning, tool call); `first`, `last` the first and last token event; `k` tokens in an
+/// channel (answer, reasoning, tool call) or token ids, or with which the server's running count of output tokens has
+/// grown; where no event is one and the server's total is not 0, the event that finished; `first`, `last` the first and last token event; `k` tokens in an
 /// event; `n` output tokens; `end` the response's end; `window` from the first measured `start` to the last measured
 /// `end`, epochs added up. In an open loop a request is `due` by the schedule and `admitted` by the cap on requests in
 /// flight; in a closed one it is due, and admitted, when its worker is free.
@@ -37,7 +38,7 @@ pub struct Definition {
 
 /// Time to first token.
 pub const TTFT: Definition = Definition {
-    id: "ttft/1",
+    id: "ttft/2",
     name: "ttft",
     source: "client",
     unit: "s",
@@ -53,14 +54,14 @@ pub const TTFA: Definition = Definition {
     name: "ttfa",
     source: "client",
     unit: "s",
-    formula: "first event with a token of the answer or a tool call - start, per successful request",
+    formula: "first event that shows text or token ids of the answer, or a tool call - start, per successful request",
     null: "no successful request that shows its answer",
-    not: "ttft, which a token of the reasoning ends",
+    not: "ttft, which a token of the reasoning ends, and one that shows no text",
 };
 
 /// From the first to the second token.
 pub const TTST: Definition = Definition {
-    id: "ttst/1",
+    id: "ttst/2",
     name: "ttst",
     source: "client",
     unit: "s",
@@ -72,7 +73,7 @@ pub const TTST: Definition = Definition {
 
 /// Time per output token of a request.
 pub const TPOT: Definition = Definition {
-    id: "tpot/1",
+    id: "tpot/2",
     name: "tpot",
     source: "client",
     unit: "s",
@@ -85,7 +86,7 @@ pub const TPOT: Definition = Definition {
 
 /// Gap between adjacent output tokens, pooled over requests.
 pub const ITL: Definition = Definition {
-    id: "itl/1",
+    id: "itl/2",
     name: "itl",
     source: "client",
     unit: "s",
@@ -97,7 +98,7 @@ pub const ITL: Definition = Definition {
 
 /// Gap between two token events, whatever they hold.
 pub const ICL: Definition = Definition {
-    id: "icl/1",
+    id: "icl/2",
     name: "icl",
     source: "client",
     unit: "s",
@@ -108,7 +109,7 @@ pub const ICL: Definition = Definition {
 
 /// From start to the last token.
 pub const E2E: Definition = Definition {
-    id: "e2e/1",
+    id: "e2e/2",
     name: "e2e",
     source: "client",
     unit: "s",
@@ -130,7 +131,7 @@ pub const RESPONSE_TIME: Definition = Definition {
 
 /// Time to first token, as a user of an open loop waits for it.
 pub const TTFT_FROM_DUE: Definition = Definition {
-    id: "ttft_from_due/1",
+    id: "ttft_from_due/2",
     name: "ttft_from_due",
     source: "client",
     unit: "s",
@@ -142,7 +143,7 @@ pub const TTFT_FROM_DUE: Definition = Definition {
 
 /// From when a request was due to its last token.
 pub const E2E_FROM_DUE: Definition = Definition {
-    id: "e2e_from_due/1",
+    id: "e2e_from_due/2",
     name: "e2e_from_due",
     source: "client",
     unit: "s",
@@ -153,7 +154,7 @@ pub const E2E_FROM_DUE: Definition = Definition {
 
 /// Latency per output token.
 pub const NORMALIZED_LATENCY: Definition = Definition {
-    id: "normalized_latency/1",
+    id: "normalized_latency/2",
     name: "normalized_latency",
     source: "client",
     unit: "s",
@@ -164,7 +165,7 @@ pub const NORMALIZED_LATENCY: Definition = Definition {
 
 /// Time to first token over all requests that ended by themselves.
 pub const TTFT_ALL: Definition = Definition {
-    id: "ttft_all/1",
+    id: "ttft_all/2",
     name: "ttft_all",
     source: "client",
     unit: "s",
@@ -176,7 +177,7 @@ pub const TTFT_ALL: Definition = Definition {
 
 /// From start to the last token over all requests that ended by themselves.
 pub const E2E_ALL: Definition = Definition {
-    id: "e2e_all/1",
+    id: "e2e_all/2",
     name: "e2e_all",
     source: "client",
     unit: "s",
@@ -233,14 +234,14 @@ pub const OUTPUT_TOKENS: Definition = Definition {
 
 /// Output tokens of a request that are reasoning.
 pub const REASONING_TOKENS: Definition = Definition {
-    id: "reasoning_tokens/1",
+    id: "reasoning_tokens/2",
     name: "reasoning_tokens",
     source: "client",
     unit: "tokens",
     formula: "usage.completion_tokens_details.reasoning_tokens where the server tells it, else the tokens \
-              of the events that show reasoning; per successful request",
+              of the events that show reasoning, and of those behind them that show nothing; per successful request",
     null: "no successful request whose tokens can be divided: a total alone, for reasoning and answer \
-           together, cannot",
+           together, cannot, nor can tokens that show nothing at all",
     not: "the length of the reasoning's text",
 };
 
@@ -312,13 +313,15 @@ pub const QPS: Definition = Definition {
 
 /// Share of requests that failed.
 pub const FAILURE_RATIO: Definition = Definition {
-    id: "failure_ratio/1",
+    id: "failure_ratio/2",
     name: "failure_ratio",
     source: "client",
     unit: "ratio",
-    formula: "failed / (successful + failed); failed is every outcome but ok and cancelled",
+    formula: "failed / (successful + failed); failed is every outcome but ok and cancelled; an answer is empty where \
+              neither an event nor the server's usage tells of a token",
     null: "no request ended by itself",
-    not: "requests that we cut off are in neither part",
+    not: "requests that we cut off are in neither part; an answer without text is none that failed where the server \
+          counts tokens in it",
 };
 
 /// Share of conversations that broke off.

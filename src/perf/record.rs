@@ -27,7 +27,7 @@ pub enum Outcome {
     },
     /// The stream ended without a finish reason or without `[DONE]`.
     Truncated,
-    /// A whole stream without a single token.
+    /// A whole stream without a single token, by whatever the server says of it.
     Empty,
     /// An answer that is no event stream of completions.
     Malformed {
@@ -111,6 +111,9 @@ pub enum Channel {
     /// The reasoning before it.
     #[serde(rename = "r")]
     Reasoning,
+    /// Nothing was shown yet: the server counts tokens that have no text, or whose text it holds back.
+    #[serde(rename = "u")]
+    Unshown,
 }
 
 /// An event that held tokens. In the sidecar it is `[at, tokens, "a"]`: there are thousands of them.
@@ -220,7 +223,7 @@ pub struct Record {
     pub first_event: Option<Stamp>,
     /// The first event with a token, of any channel.
     pub first_token: Option<Stamp>,
-    /// The first event with a token of the answer itself, after reasoning.
+    /// The first event that shows the answer itself, after reasoning.
     pub first_answer: Option<Stamp>,
     /// The last event with a token.
     pub last_token: Option<Stamp>,
@@ -281,7 +284,12 @@ impl Record {
         left.unwrap_or(0).into()
     }
 
-    /// `ttft/1` in nanoseconds.
+    /// Whether it holds tokens and shows none of them.
+    pub fn shows_nothing(&self) -> bool {
+        self.events.last().is_some_and(|event| event.channel == Channel::Unshown)
+    }
+
+    /// `ttft/2` in nanoseconds.
     pub fn ttft(&self) -> Option<u64> {
         Some(self.first_token?.0.saturating_sub(self.started.0))
     }
@@ -291,19 +299,19 @@ impl Record {
         Some(self.first_answer?.0.saturating_sub(self.started.0))
     }
 
-    /// `e2e/1` in nanoseconds.
+    /// `e2e/2` in nanoseconds.
     pub fn e2e(&self) -> Option<u64> {
         Some(self.last_token?.0.saturating_sub(self.started.0))
     }
 
-    /// `ttst/1` in nanoseconds.
+    /// `ttst/2` in nanoseconds.
     pub fn ttst(&self) -> Option<u64> {
         let (first, rest) = self.events.split_first()?;
         let second = rest.first().filter(|_| first.tokens == 1)?;
         Some(second.at.0 - first.at.0)
     }
 
-    /// `tpot/1` in nanoseconds, not rounded.
+    /// `tpot/2` in nanoseconds, not rounded.
     pub fn tpot(&self) -> Option<f64> {
         let (first, last) = (self.events.first()?, self.events.last()?);
         let streamed = match self.token_source {
@@ -322,13 +330,13 @@ impl Record {
         self.ended.0.saturating_sub(self.started.0)
     }
 
-    /// `normalized_latency/1` in nanoseconds, not rounded.
+    /// `normalized_latency/2` in nanoseconds, not rounded.
     pub fn normalized_latency(&self) -> Option<f64> {
         let took = self.last_token?.0.saturating_sub(self.scheduled.0);
         (self.output_tokens > 0).then(|| took as f64 / self.output_tokens as f64)
     }
 
-    /// `icl/1`: one sample for each token event after the first, in nanoseconds.
+    /// `icl/2`: one sample for each token event after the first, in nanoseconds.
     pub fn icl(&self) -> impl Iterator<Item = u64> + '_ {
         self.events.windows(2).map(|pair| pair[1].at.0 - pair[0].at.0)
     }
@@ -340,7 +348,7 @@ impl Record {
         })
     }
 
-    /// `itl/1`: one sample for each token after the first event, in nanoseconds, not rounded.
+    /// `itl/2`: one sample for each token after the first event, in nanoseconds, not rounded.
     pub fn itl(&self) -> impl Iterator<Item = f64> + '_ {
         self.events.windows(2).flat_map(|pair| {
             let gap = (pair[1].at.0 - pair[0].at.0) as f64 / f64::from(pair[1].tokens);

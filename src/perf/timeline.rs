@@ -56,6 +56,8 @@ struct Story {
     refusal: Vec<u8>,
     /// The server's running count, where its events carry one.
     running: Option<u64>,
+    /// Of what the last event showed anything.
+    shown: Option<Channel>,
     total: Option<u64>,
     /// Tokens of the reasoning, where the server counts them apart.
     reasoning: Option<u64>,
@@ -107,6 +109,7 @@ impl Timeline {
             event_stream: false,
             refusal: Vec::new(),
             running: None,
+            shown: None,
             total: None,
             reasoning: None,
             fault: None,
@@ -153,7 +156,7 @@ impl Timeline {
 impl Story {
     fn finish(mut self) -> Record {
         let shown: u64 = self.record.events.iter().map(|event| u64::from(event.tokens)).sum();
-        (self.record.output_tokens, self.record.token_source) = match (self.running, self.total) {
+        (self.record.output_tokens, self.record.token_source) = match (self.running(), self.total) {
             (Some(running), total) => (total.unwrap_or(running), TokenSource::UsagePerEvent),
             (None, Some(total)) => (total, TokenSource::UsageTotal),
             (None, None) => (shown, TokenSource::Events),
@@ -173,6 +176,7 @@ impl Story {
         };
         let reasoning = match (self.reasoning, of(Channel::Reasoning), of(Channel::Answer)) {
             (Some(told), ..) => Some(told),
+            (None, 0, 0) if !self.record.events.is_empty() => None,
             (None, 0, _) => Some(0),
             (None, _, 0) => Some(output),
             // One total for both, and events that do not say how many tokens they hold.
@@ -234,30 +238,44 @@ impl Story {
 
     fn chunk(&mut self, at: Stamp, chunk: &Chunk<'_>, data: &str) {
         let choices = chunk.choices();
+        let finish = choices.finish_reason.as_deref();
         if self.record.request_id.is_none() {
             self.record.request_id = chunk.id().map(str::to_owned);
         }
-        if let Some(usage) = &chunk.usage {
-            self.usage(usage, choices.empty);
-        }
+        let closing = choices.empty || self.closes(finish);
+        let told = chunk.usage.as_ref().and_then(|usage| self.usage(usage, closing));
+        let count = told.filter(|_| !closing);
+        let channel = match (choices.answer, choices.reasoning) {
+            (true, _) => Some(Channel::Answer),
+            (false, true) => Some(Channel::Reasoning),
+            (false, false) => None,
+        };
         if let Some(said) = self.said.as_mut().filter(|_| choices.answer) {
             chunk::say(data, said);
         }
-        if choices.answer || choices.reasoning {
-            let channel = if choices.answer { Channel::Answer } else { Channel::Reasoning };
-            let count = chunk.usage.as_ref().and_then(|usage| usage.completion_tokens);
-            self.tokens(at, channel, count);
-            if choices.finish_reason.is_none() {
-                self.mould.make(data, Cast { channel, count });
+        match (channel, count) {
+            (Some(channel), count) => {
+                self.tokens(at, channel, count);
+                if finish.is_none() {
+                    self.mould.make(data, Cast { channel, count });
+                }
             }
+            (None, Some(count)) => self.unshown(at, count),
+            (None, None) => {}
         }
-        if let Some(reason) = choices.finish_reason.as_deref() {
+        if let Some(reason) = finish {
             self.record.finish.get_or_insert(at);
             self.record.finish_reason = Some(reason.to_owned());
         }
     }
 
-    fn usage(&mut self, usage: &Usage, closing: bool) {
+    /// Whether the usage of an event that finishes is a total: there were tokens, and no count ran with them.
+    fn closes(&self, finish: Option<&str>) -> bool {
+        finish.is_some() && self.running().is_none() && !self.record.events.is_empty()
+    }
+
+    /// Takes what the server counts, and says how many output tokens that are.
+    fn usage(&mut self, usage: &Usage, closing: bool) -> Option<u64> {
         if usage.prompt_tokens.is_some() {
             self.record.prompt_tokens = usage.prompt_tokens;
         }
@@ -269,24 +287,56 @@ impl Story {
         if closing {
             self.total = usage.completion_tokens.or(self.total);
         }
+        usage.completion_tokens
     }
 
-    /// An event with tokens: as many as the server's running count grew by, else one.
+    /// An event that shows tokens: as many as the server's running count grew by, else one.
     fn tokens(&mut self, at: Stamp, channel: Channel, running: Option<u64>) {
-        let tokens = match running {
-            Some(now) => now.saturating_sub(self.running.replace(now).unwrap_or(0)).max(1),
-            None => 1,
-        };
+        let tokens = running.map_or(1, |now| self.grown(now).max(1));
+        self.shown = Some(channel);
+        if channel == Channel::Answer {
+            self.record.first_answer.get_or_insert(at);
+        }
+        self.event(at, channel, tokens);
+    }
+
+    /// An event that shows nothing: it holds tokens where the server's running count has grown. They are of what was
+    /// shown before them.
+    fn unshown(&mut self, at: Stamp, running: u64) {
+        let tokens = self.grown(running);
+        if tokens > 0 {
+            self.event(at, self.shown.unwrap_or(Channel::Unshown), tokens);
+        }
+    }
+
+    /// The running count; none where no event with tokens has one.
+    fn running(&self) -> Option<u64> {
+        self.running.filter(|count| *count > 0)
+    }
+
+    /// By how much the running count has grown. It never falls: with several choices each may have its own.
+    fn grown(&mut self, now: u64) -> u64 {
+        let before = self.running.unwrap_or(0);
+        self.running = Some(before.max(now));
+        now.saturating_sub(before)
+    }
+
+    fn event(&mut self, at: Stamp, channel: Channel, tokens: u64) {
         let Some(tokens) = u32::try_from(tokens).ok().filter(|tokens| *tokens <= MOST_AT_ONCE) else {
             let message = format!("usage counts {tokens} tokens into one event, which nobody can believe");
             return self.blame(Outcome::Malformed { message });
         };
         self.record.first_token.get_or_insert(at);
-        if channel == Channel::Answer {
-            self.record.first_answer.get_or_insert(at);
-        }
         self.record.last_token = Some(at);
         self.record.events.push(TokenEvent { at, tokens, channel });
+    }
+
+    /// A total of tokens, and no event that held one: by the event that finished all of them had been made.
+    fn unshown_in_all(&mut self) {
+        if let (Some(tokens @ 1..), Some(finish), []) = (self.total, self.record.finish, &*self.record.events)
+        {
+            self.event(finish, Channel::Unshown, tokens);
+        }
     }
 
     fn blame(&mut self, outcome: Outcome) {
@@ -295,6 +345,7 @@ impl Story {
 
     fn end(&mut self, at: Stamp, end: &End) {
         self.record.ended = at;
+        self.unshown_in_all();
         let by_transport = match end {
             End::Complete => None,
             End::Broken(Fault::Cancelled) => Some(Outcome::Cancelled),

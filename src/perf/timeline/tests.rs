@@ -186,6 +186,105 @@ fn a_token_whose_text_is_held_back_is_a_token() {
     assert_eq!((record.ttft(), record.output_tokens), (Some(100 * MS), 2));
 }
 
+/// An event that shows nothing, with the server's running count; it may finish.
+fn silent(count: u64, finish: &str) -> String {
+    format!(
+        r#"{{"choices":[{{"delta":{{"content":""}},"finish_reason":{finish}}}],"usage":{{"prompt_tokens":7,"completion_tokens":{count}}}}}"#
+    )
+}
+
+#[test]
+fn a_token_without_text_is_a_token_where_the_running_count_grows() {
+    let record = Told::new()
+        .stream()
+        .event(150, &silent(0, "null"))
+        .event(200, &silent(1, r#""length""#))
+        .event(200, r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#)
+        .done(200)
+        .complete(210);
+    assert_eq!((&record.outcome, record.ttft(), record.output_tokens), (&Outcome::Ok, Some(100 * MS), 1));
+    assert_eq!((record.token_source, record.tpot()), (TokenSource::UsagePerEvent, None));
+    assert!(record.shows_nothing());
+    assert_eq!((record.ttfa(), record.reasoning_tokens), (None, None), "nobody can say of what it is");
+}
+
+#[test]
+fn tokens_that_are_held_back_have_the_time_at_which_they_were_counted() {
+    let record = Told::new()
+        .stream()
+        .event(150, &silent(0, "null"))
+        .event(200, &silent(1, "null"))
+        .event(210, &silent(1, "null"))
+        .delta(220, r#"{"content":"é"}"#, Some(2))
+        .event(230, &silent(4, "null"))
+        .event(240, &silent(5, r#""stop""#))
+        .done(250)
+        .complete(260);
+    let events: Vec<_> = record.events.iter().map(|event| (event.at, event.tokens, event.channel)).collect();
+    assert_eq!(
+        events,
+        [
+            (stamp(200), 1, Channel::Unshown),
+            (stamp(220), 1, Channel::Answer),
+            (stamp(230), 2, Channel::Answer),
+            (stamp(240), 1, Channel::Answer),
+        ]
+    );
+    assert_eq!(
+        (record.ttft(), record.ttfa(), record.e2e()),
+        (Some(100 * MS), Some(120 * MS), Some(140 * MS))
+    );
+    assert_eq!((record.output_tokens, record.tpot()), (5, Some(10e6)));
+    assert!(!record.shows_nothing());
+}
+
+#[test]
+fn silence_within_the_reasoning_is_reasoning() {
+    let record = Told::new()
+        .stream()
+        .delta(200, r#"{"reasoning":"h"}"#, Some(1))
+        .event(210, &silent(3, "null"))
+        .delta(220, r#"{"content":"y"}"#, Some(4))
+        .finish(230)
+        .done(230)
+        .complete(230);
+    assert_eq!((record.reasoning_tokens, record.content_tokens), (Some(3), Some(1)));
+}
+
+#[test]
+fn a_total_without_a_token_event_belongs_to_the_event_that_finished() {
+    let told = |closing: &str| Told::new().stream().finish(200).event(210, closing).done(220).complete(230);
+    let record = told(r#"{"choices":[],"usage":{"completion_tokens":3}}"#);
+    assert_eq!(
+        (&record.outcome, record.ttft(), record.e2e()),
+        (&Outcome::Ok, Some(100 * MS), Some(100 * MS))
+    );
+    assert_eq!((record.output_tokens, record.token_source), (3, TokenSource::UsageTotal));
+    assert_eq!((record.tpot(), record.itl().count()), (None, 0));
+    assert!(record.shows_nothing());
+    for none in [r#"{"choices":[],"usage":{"completion_tokens":0}}"#, r#"{"choices":[],"usage":null}"#] {
+        assert_eq!(told(none).outcome, Outcome::Empty, "{none}");
+    }
+}
+
+#[test]
+fn usage_that_comes_with_the_finish_alone_is_a_total() {
+    for last in [r#"{"content":"c"}"#, r#"{"content":""}"#] {
+        let finish = format!(
+            r#"{{"choices":[{{"delta":{last},"finish_reason":"stop"}}],"usage":{{"completion_tokens":9}}}}"#
+        );
+        let record = Told::new()
+            .stream()
+            .delta(200, r#"{"content":"a"}"#, None)
+            .delta(210, r#"{"content":"b"}"#, None)
+            .event(220, &finish)
+            .done(230)
+            .complete(240);
+        assert!(record.events.iter().all(|event| event.tokens == 1), "{last}");
+        assert_eq!((record.output_tokens, record.token_source), (9, TokenSource::UsageTotal), "{last}");
+    }
+}
+
 #[test]
 fn a_tool_call_is_a_token_and_a_total_is_taken_from_the_closing_usage() {
     let record = Told::new()
@@ -221,6 +320,7 @@ fn every_way_to_fail_is_an_outcome_of_its_own() {
         ("truncated", token().finish(210).complete(300)),
         ("truncated", token().done(210).complete(300)),
         ("empty", Told::new().stream().finish(200).done(200).complete(300)),
+        ("empty", Told::new().stream().event(150, &silent(0, r#""stop""#)).done(200).complete(300)),
         ("stream_error", token().event(210, r#"{"error":{"message":"boom"}}"#).done(220).complete(300)),
         ("stream_error", token().raw(210, b"event: error\ndata: boom\n\n").complete(300)),
         ("stream_error", token().event(210, r#"{"object":"error","message":"boom"}"#).complete(300)),
