@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ProfArgs,
-    values::{Carrier, DatasetType, slo},
+    values::{Admission, Carrier, DatasetType, slo},
 };
-use crate::perf::spec::Endpoint;
+use crate::perf::spec::{Endpoint, PdDynamic};
 
 /// What a run of `prof` is.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +58,9 @@ pub fn cases(args: &ProfArgs, here: &Utf8Path) -> Result<Cases, Vec<String>> {
                 case.insert("dataset".to_owned(), dataset.clone());
                 case.insert("concurrency".to_owned(), json!(level.concurrency));
                 case.insert("requests".to_owned(), json!(level.requests));
+                if args.request_mode == Admission::PdDynamic {
+                    case.insert("request_mode".to_owned(), apart(args));
+                }
                 if args.concurrency_backend == Carrier::ProcessingPool {
                     case.insert("num_process".to_owned(), json!(level.processes));
                 }
@@ -88,10 +91,15 @@ fn refused(args: &ProfArgs, wrong: &mut Vec<String>) {
     };
     refuse(args.modal_type != "text", "--modal-type: expected `text`; images are not built");
     refuse(!args.config_option.is_empty(), "--config-option: it is for images, which are not built");
-    refuse(args.request_mode != "normal", "--request-mode: expected `normal`; `pd_dynamic` is not built");
+    let apart = args.request_mode == Admission::PdDynamic;
     refuse(
-        args.prefill_concurrency.is_some() || args.decoder_concurrency.is_some(),
-        "--prefill-concurrency and --decoder-concurrency belong to --request-mode pd_dynamic, which is not built",
+        !apart && (args.prefill_concurrency.is_some() || args.decoder_concurrency.is_some()),
+        "--prefill-concurrency and --decoder-concurrency: they belong to --request-mode pd_dynamic; give it too",
+    );
+    refuse(
+        apart && args.concurrency_backend == Carrier::ProcessingPool,
+        "--request-mode pd_dynamic: no process of a pool sees the phases of all requests; take --concurrency-backend \
+         threading-pool or asyncio",
     );
     refuse(
         args.num_process != [1] && args.concurrency_backend != Carrier::ProcessingPool,
@@ -226,6 +234,14 @@ fn control(args: &ProfArgs) -> Result<impl Fn(&Level) -> Value, String> {
             false => json!("fixed"),
         }
     })
+}
+
+/// Limits of prefill and decode; what is not given follows from each level's concurrency.
+fn apart(args: &ProfArgs) -> Value {
+    json!({"pd_dynamic": PdDynamic {
+        prefill_concurrency: args.prefill_concurrency,
+        decode_concurrency: args.decoder_concurrency,
+    }})
 }
 
 /// What all cases of the command share.

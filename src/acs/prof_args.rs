@@ -6,7 +6,7 @@
 use camino::Utf8PathBuf;
 use clap::ArgAction;
 
-use super::values::{Backend, Carrier, Climbing, DatasetType, limit, rate, truth};
+use super::values::{Admission, Backend, Carrier, Climbing, DatasetType, limit, rate, truth};
 
 /// Options of `prof`. Lists are separated by commas, or the option is repeated.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,13 +54,14 @@ pub struct ProfArgs {
     /// Arrivals a second; inf: as fast as --concurrency lets them
     #[arg(long, value_name = "RATE", default_value = "inf", value_parser = rate, help_heading = "Concurrency")]
     pub request_rate: f64,
-    /// normal; pd_dynamic is not built
+    /// What admits a request: --concurrency alone, or limits of prefill and decode as well; not with the
+    /// processing-pool
     #[arg(long, value_name = "MODE", default_value = "normal", help_heading = "Concurrency")]
-    pub request_mode: String,
-    /// Not built
+    pub request_mode: Admission,
+    /// With pd_dynamic: requests without a token yet, at most [default: --concurrency]
     #[arg(long, value_name = "N", help_heading = "Concurrency")]
     pub prefill_concurrency: Option<u32>,
-    /// Not built
+    /// With pd_dynamic: requests that have had their first token, as long as prefill is full [default: --concurrency]
     #[arg(long, value_name = "N", help_heading = "Concurrency")]
     pub decoder_concurrency: Option<u32>,
     /// Shape of the gaps between arrivals: 1 is Poisson, less comes in bursts

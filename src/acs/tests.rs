@@ -12,7 +12,7 @@ use st_harness::case::{ExpandedCase, TrialId};
 use super::*;
 use crate::{
     cli,
-    perf::{Spec, prompt::NoCount},
+    perf::{Spec, prompt::NoCount, spec::PhaseLimits},
 };
 
 #[derive(Debug, Parser)]
@@ -131,6 +131,26 @@ fn a_pool_of_processes_has_its_size() {
 }
 
 #[test]
+fn prefill_and_decode_have_limits_of_their_own() {
+    let cases = made("-c 2,8 -n 8 -rm pd_dynamic -pc 1").unwrap();
+    for case in &cases {
+        assert_eq!(case["request_mode"], json!({"pd_dynamic": {"prefill_concurrency": 1}}));
+    }
+    let spec = |case: &Value| {
+        let mut case = case.clone();
+        case.as_object_mut().unwrap().retain(|key, _| key != "id" && key != "timeout");
+        serde_json::from_value::<Spec>(case).unwrap()
+    };
+    let limits: Vec<_> = cases.iter().map(|case| spec(case).phase_limits().unwrap()).collect();
+    assert_eq!(
+        limits,
+        [PhaseLimits { prefill: 1, decode: 2 }, PhaseLimits { prefill: 1, decode: 8 }],
+        "what is not given follows from the concurrency of the level"
+    );
+    assert_eq!(spec(&one("")).phase_limits(), None);
+}
+
+#[test]
 fn a_rate_is_an_open_loop_and_goodput_has_its_limits_in_seconds() {
     let case = one("-r 2.5 -burst 0.5 -g ttft:50 -g e2e:1000,tpot:20");
     assert_eq!(case["control_method"], json!({"rate": {"requests_per_second": 2.5, "burstiness": 0.5}}));
@@ -143,9 +163,9 @@ fn a_rate_is_an_open_loop_and_goodput_has_its_limits_in_seconds() {
 
 #[test]
 fn what_does_not_hold_together_is_said_all_at_once() {
-    let wrong = made("-rm pd_dynamic -mt image-text -ub -r 3").unwrap_err();
+    let wrong = made("-rm pd_dynamic -cb processing-pool -mt image-text -ub -r 3").unwrap_err();
     for told in [
-        "--request-mode: expected `normal`",
+        "no process of a pool sees the phases of all requests",
         "--modal-type: expected `text`",
         "a climb is a closed loop, a rate an open one",
     ] {
@@ -160,6 +180,9 @@ fn what_does_not_hold_together_is_said_all_at_once() {
         ("-g qps:5", "expected `ttft`, `tpot` or `e2e` before the colon, found `qps`"),
         ("-gi 0.5", "expected whole milliseconds"),
         ("-cb green-threads", "[possible values: threading-pool, asyncio, processing-pool]"),
+        ("-pc 2", "they belong to --request-mode pd_dynamic"),
+        ("-dc 2", "they belong to --request-mode pd_dynamic"),
+        ("-rm pd-dynamic", "[possible values: normal, pd_dynamic]"),
         ("-nc 2", "it is the size of --concurrency-backend processing-pool"),
         ("-r 0", "expected requests a second"),
         ("-ub maybe", "expected `true` or `false`"),
@@ -200,6 +223,7 @@ fn every_case_is_a_good_case() {
         "",
         "-b openai -cb asyncio",
         "-ub -c 4 -ic 1 -gr 2 -w 1",
+        "-rm pd_dynamic -pc 1 -dc 3 -c 4 -cb asyncio",
         "-r 3 -c 4 -g ttft:50",
         "-ra 0.5 -rb 0.5",
         "-cb processing-pool -nc 2 -c 4",

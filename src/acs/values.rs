@@ -75,6 +75,16 @@ impl Carrier {
     }
 }
 
+/// What admits a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Admission {
+    /// The concurrency alone.
+    Normal,
+    /// Prefill and decode apart.
+    PdDynamic,
+}
+
 /// How a climb grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Climbing {

@@ -162,6 +162,7 @@ fn plan(backend: ConcurrencyBackend, target: &Target) -> Plan {
         backend,
         processes: 1,
         begin: None,
+        phases: None,
         limits: Limits::within(LIMIT),
         stop: Stop::default(),
     }

@@ -19,6 +19,7 @@ use crate::{
         corpus::{Corpus, Origin},
         drive::{Driven, Stopped},
         expect::judge,
+        phases::phases,
         prompt::Counted,
         record::{Connection, Record},
         schedule::Schedule,
@@ -50,6 +51,7 @@ impl<'a> Run<'a> {
             schedule: self.schedule,
             driven: self.driven,
             backend: spec.concurrency_backend,
+            limited: spec.phase_limits().is_some(),
             records,
             ceiling: self.ceiling,
             warm: self.corpus.shares_prefixes().then_some("the trace says which prompts begin alike"),
@@ -87,6 +89,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "machine": run.driven.machine,
         "ceiling": ceiling(run.ceiling, records),
         "steps": steps,
+        "phases": spec.phase_limits().map(|limits| phases(limits, records)),
         "quantile_method": "linear",
         "clock": {"wall": run.clock.0, "stamp_ns": run.clock.1.0},
         "null_stamps": {

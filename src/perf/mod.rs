@@ -21,6 +21,7 @@ pub mod drive;
 mod expect;
 pub mod histogram;
 mod mould;
+mod phases;
 mod profile;
 mod progress;
 pub mod prompt;

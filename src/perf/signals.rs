@@ -91,7 +91,8 @@ const LATE_SENDS: Kind = Kind {
 const REFILL_GAP: Kind = Kind {
     name: "refill_gap_p99",
     unit: "s",
-    what: "closed loop: from the end of a worker's request to its next, or from when a turn was due, 99th percentile",
+    what: "closed loop: from the end of a worker's request to its next, or from when a turn was due, less the wait for \
+           admission, 99th percentile",
     so: "a free worker needed that long to send its next request",
     degraded: "> 1 ms and > 5 % of the median duration of a request",
     invalid: "> 20 ms and > 50 % of it",
@@ -109,7 +110,7 @@ const SHIFT: Kind = Kind {
 const ADMISSION: Kind = Kind {
     name: "admission_wait_p99",
     unit: "s",
-    what: "open loop with a cap: from schedule to admission, 99th percentile",
+    what: "open loop with a cap, or limits of prefill and decode: from schedule to admission, 99th percentile",
     so: "arrivals waited for the cap: the open loop has become a closed one, and what is counted from the start of a \
          request hides that wait",
     degraded: "> 1 ms and > 10 % of the median TTFT",
@@ -227,6 +228,8 @@ pub(super) struct Seen<'a> {
     pub(super) driven: &'a Driven,
     pub(super) backend: ConcurrencyBackend,
     pub(super) records: &'a [Record],
+    /// Whether prefill and decode were limited apart.
+    pub(super) limited: bool,
     /// What the client can take, or why that is not known.
     pub(super) ceiling: &'a Result<Ceiling, String>,
     /// Why the server is meant to know prompts already, where it is.
@@ -315,6 +318,10 @@ fn achieved(seen: &Seen<'_>, open: bool, measured: &[&Record]) -> Signal {
         let reading =
             told.map_or_else(|| Reading::none(format!("fewer than {ENOUGH} arrivals")), Reading::of);
         return ACHIEVED.told(reading, Some(Limit::AtLeast(0.95)), None);
+    }
+    if seen.limited {
+        return ACHIEVED
+            .none("the limits of prefill and decode say how many are in flight, and not `concurrency`");
     }
     let steps = steps(seen.schedule, seen.records);
     let (mut got, mut asked) = (0.0, 0.0);

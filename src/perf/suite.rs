@@ -222,6 +222,7 @@ fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case
         backend: spec.concurrency_backend,
         processes: spec.num_process.unwrap_or(1),
         begin: None,
+        phases: spec.phase_limits(),
         limits: Limits { idle: None, ..Limits::within(spec.request_timeout()) },
         stop: spec.stop,
     }

@@ -140,6 +140,11 @@ impl Timeline {
         }
     }
 
+    /// Whether a token has come.
+    pub fn decodes(&self) -> bool {
+        self.story.record.first_token.is_some()
+    }
+
     /// What happened, once the exchange has ended.
     pub fn finish(self) -> Record {
         self.story.finish()

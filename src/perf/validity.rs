@@ -207,6 +207,7 @@ pub(super) mod tests {
                 schedule: &schedule,
                 driven,
                 backend: ConcurrencyBackend::Asyncio,
+                limited: false,
                 records,
                 ceiling,
                 warm: None,

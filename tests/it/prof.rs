@@ -390,6 +390,33 @@ fn what_two_processes_did_is_one_record_and_the_servers_count() {
 }
 
 #[test]
+fn prefill_and_decode_are_limited_apart_and_what_was_kept_is_told() {
+    use vllm_cibench::sim::Timing;
+    let timing = Timing { ttft_ms: 20.0, tpot_ms: 10.0, ..Timing::default() };
+    let sim =
+        Sim::start(Options { model: "m".to_owned(), timing, ..Options::default() }).expect("the simulator");
+    let root = root(&sim.base_url());
+    let prof =
+        "prof -dt random -il 32 -ol 6 -n 24 -c 8 -p providers.yaml -pid lab-1 -rm pd_dynamic -pc 1 -dc 2";
+    for backend in ["threading-pool", "asyncio"] {
+        fine(&root.run(&words(&format!("{prof} -cb {backend} -s {backend}"))));
+        let trial = found(&root.path().join(backend), &|name| name == "perf.prof.in32_out6_c8.json");
+        let trial = json(&only(trial));
+        let phases = &trial["details"]["phases"];
+        assert_eq!(phases["limits"], serde_json::json!({"prefill": 1, "decode": 2}));
+        assert_eq!((&phases["prefill"]["peak"], &phases["in_flight"]["peak"]), (&1.into(), &3.into()));
+        let waits = trial["figures"].as_array().expect("figures").iter();
+        let mut waits = waits.filter(|figure| figure["name"] == "admission_wait" && figure["stat"] == "max");
+        // Eight workers, of whom one at a time is in its 20 ms of prefill: the last of the first waits seven of them.
+        assert!(waits.next().and_then(|figure| figure["value"].as_f64()) >= Some(0.14), "{backend}");
+        assert_eq!(trial["workload"]["key"]["request_mode"]["pd_dynamic"]["prefill_concurrency"], 1);
+    }
+    let ran = root.run(&words(&format!("{prof} -cb processing-pool -s processes")));
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.contains("no process of a pool sees the phases of all requests"), "{}", ran.err);
+}
+
+#[test]
 fn a_sweep_finds_its_knee_and_leaves_out_what_lies_beyond() {
     use vllm_cibench::sim::Timing;
     let timing = Timing { ttft_ms: 30.0, ..Timing::default() };

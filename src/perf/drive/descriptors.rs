@@ -87,7 +87,15 @@ mod tests {
 
     fn plan(backend: ConcurrencyBackend, pace: Pace) -> Plan<()> {
         let epochs = vec![Epoch { requests: vec![(); 50], warmup: 0, pace, conversations: Vec::new() }];
-        Plan { epochs, backend, processes: 1, begin: None, limits: Limits::default(), stop: Stop::default() }
+        Plan {
+            epochs,
+            backend,
+            processes: 1,
+            begin: None,
+            phases: None,
+            limits: Limits::default(),
+            stop: Stop::default(),
+        }
     }
 
     fn closed(n: usize) -> Pace {

@@ -12,6 +12,7 @@ mod backend;
 mod conformance;
 mod conversation;
 mod descriptors;
+mod gate;
 mod pacer;
 mod processes;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use crate::{
     perf::{
         record::Record,
         schedule::Pace,
-        spec::{ConcurrencyBackend, Stop},
+        spec::{ConcurrencyBackend, PhaseLimits, Stop},
         watch::{Before, Machine, ThreadUse, Wakeups},
     },
 };
@@ -48,6 +49,8 @@ pub struct Plan<R = Request> {
     pub processes: u32,
     /// When the first request may be due; nothing: as soon as all are ready.
     pub begin: Option<Stamp>,
+    /// What prefill and decode are limited to apart, where they are.
+    pub phases: Option<PhaseLimits>,
     /// Of each request.
     pub limits: Limits,
     /// When sending ends before the requests run out.
@@ -145,6 +148,7 @@ impl Plan {
             backend: self.backend,
             processes: self.processes,
             begin: self.begin,
+            phases: self.phases,
             limits: self.limits,
             stop: self.stop,
         }

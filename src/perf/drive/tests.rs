@@ -17,6 +17,8 @@ use crate::{
 #[derive(Default, Clone)]
 struct OneToken {
     takes: Duration,
+    /// How long it goes on after its token.
+    decodes: Duration,
     refuses: bool,
     seen: std::sync::Arc<Seen>,
 }
@@ -78,8 +80,8 @@ impl Transport for OneToken {
     ) {
         self.enter(request);
         let cut = cancel.run_until_cancelled(tokio::time::sleep(self.takes)).await.is_none();
-        self.leave();
         if cut {
+            self.leave();
             return on(Event::End(Stamp::now(), End::Broken(Fault::Cancelled)));
         }
         let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
@@ -87,6 +89,10 @@ impl Transport for OneToken {
         on(Event::Headers { at: Stamp::now(), status, headers });
         let body = b"data: {\"choices\":[{\"text\":\"x\",\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
         on(Event::Bytes(Stamp::now(), body));
+        if !self.decodes.is_zero() {
+            tokio::time::sleep(self.decodes).await;
+        }
+        self.leave();
         on(Event::End(Stamp::now(), End::Complete));
     }
 
@@ -124,7 +130,15 @@ fn open(n: u64, every_ms: u64, cap: Option<u32>) -> Pace {
 }
 
 fn plan(backend: ConcurrencyBackend, epochs: Vec<Epoch>) -> Plan {
-    Plan { epochs, backend, processes: 1, begin: None, limits: Limits::default(), stop: Stop::default() }
+    Plan {
+        epochs,
+        backend,
+        processes: 1,
+        begin: None,
+        phases: None,
+        limits: Limits::default(),
+        stop: Stop::default(),
+    }
 }
 
 const BOTH: [ConcurrencyBackend; 2] = [ConcurrencyBackend::ThreadingPool, ConcurrencyBackend::Asyncio];
@@ -321,6 +335,48 @@ fn a_full_cap_is_a_wait_of_its_own_between_schedule_and_sending() {
         let waited = records[7].admitted.since(records[7].scheduled);
         // Three pairs of 40 ms lie before the last one, due at 40 ms itself.
         assert!(waited >= Duration::from_millis(70), "{backend:?}: {waited:?}");
+    }
+}
+
+/// What the limits let through, whoever carries it and however it becomes due.
+#[test]
+fn prefill_and_decode_are_limited_apart_and_waiting_for_them_is_a_phase_of_its_own() {
+    for (backend, pace) in [
+        (ConcurrencyBackend::ThreadingPool, fixed(6)),
+        (ConcurrencyBackend::Asyncio, fixed(6)),
+        (ConcurrencyBackend::ThreadingPool, open(18, 1, Some(6))),
+        (ConcurrencyBackend::Asyncio, open(18, 1, None)),
+    ] {
+        let closed = matches!(pace, Pace::Closed { .. });
+        let transport = OneToken { decodes: Duration::from_millis(15), ..OneToken::taking(10) };
+        let mut plan = plan(backend, vec![epoch(18, 0, pace)]);
+        plan.phases = Some(PhaseLimits { prefill: 2, decode: 2 });
+        let (_, records) = run(&transport, &plan);
+        assert_eq!(records.iter().filter(|record| record.is_ok()).count(), 18, "{backend:?}");
+        let most = |from: fn(&Record) -> Stamp, to: fn(&Record) -> Stamp| {
+            let at = |moment: Stamp| records.iter().filter(|r| from(r) <= moment && moment < to(r)).count();
+            records.iter().map(|record| at(from(record))).max()
+        };
+        let first = |record: &Record| record.first_token.unwrap();
+        assert_eq!(most(|r| r.started, first), Some(2), "{backend:?}: in prefill");
+        assert_eq!(most(|r| r.started, |r| r.ended), Some(4), "{backend:?}: in flight");
+        let waited = records.iter().filter(|r| r.admitted.since(r.scheduled) > Duration::from_millis(5));
+        assert!(waited.count() >= 10, "{backend:?}: it is told since when they were admitted");
+        assert!(records.iter().all(|r| r.scheduled <= r.admitted && r.admitted <= r.started));
+        assert!(!closed || records.iter().all(|r| r.worker < 6));
+    }
+}
+
+#[test]
+fn who_waits_for_the_limits_when_time_is_over_is_not_sent() {
+    for backend in BOTH {
+        let mut plan = plan(backend, vec![epoch(1000, 0, fixed(4))]);
+        plan.phases = Some(PhaseLimits { prefill: 1, decode: 1 });
+        plan.stop.duration = Some(Duration::from_millis(60));
+        let (driven, records) = run(&OneToken::taking(25), &plan);
+        assert_eq!(driven.stopped(), Stopped::Duration);
+        let opened = driven.epochs[0].opened.unwrap();
+        assert!(records.iter().all(|r| r.admitted.since(opened) < Duration::from_millis(60)), "{backend:?}");
     }
 }
 

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Epoch, Plan, Stopped, Transport,
     conversation::History,
+    gate::{Gate, Pass},
     pacer::{Due, Pacer},
 };
 use crate::{
-    client::{Limits, Stamp},
+    client::{Event, Limits, Stamp},
     perf::{
         record::{Outcome, Record, Turn as Place},
         schedule::Pace,
@@ -55,6 +56,8 @@ pub(super) struct Turn<'a, R, K> {
     /// Senders of an open loop that stand ready for the next arrival.
     idle: AtomicU32,
     pacer: Pacer,
+    /// Where prefill and decode are limited apart.
+    gate: Option<Gate>,
     ready: Barrier,
     begin: OnceLock<Stamp>,
     /// Nobody begins before.
@@ -75,7 +78,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// The next turn of the same conversation, which nothing holds back once it is due.
+    /// The next turn of the same conversation, which no cap holds back once it is due.
     fn next(self, due: Stamp) -> Self {
         let conversation = self.conversation.map(|place| Place { turn: place.turn + 1, ..place });
         Self { index: self.index + 1, conversation, scheduled: due, admitted: due, ..self }
@@ -115,6 +118,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
             in_flight,
             idle: AtomicU32::new(0),
             pacer: Pacer::default(),
+            gate: plan.phases.map(Gate::of),
             ready: Barrier::new(1),
             begin: OnceLock::new(),
             not_before: plan.begin,
@@ -266,6 +270,14 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         }
     }
 
+    /// Waits until prefill and decode have room, where they are limited apart, and says since when the request is
+    /// admitted; nothing where sending is over before.
+    async fn admit(&self, since: Stamp) -> Option<(Pass<'_>, Stamp)> {
+        let Some(gate) = &self.gate else { return Some((Pass::default(), since)) };
+        let admitted = self.over.run_until_cancelled(gate.pass(since)).await?;
+        (!self.is_over()).then_some(admitted)
+    }
+
     /// Sends one request, and where it begins a conversation all that follows; says when the last of them ended.
     async fn converse<T: Transport<Outgoing = R>>(
         &self,
@@ -311,6 +323,9 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         request: &R,
         sent: Sent,
     ) -> (Stamp, Option<String>) {
+        let Some((mut pass, admitted)) = self.admit(sent.admitted).await else {
+            return (sent.scheduled, None);
+        };
         let warmup = sent.warmup;
         let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         let started = Stamp::now();
@@ -325,11 +340,18 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
             worker: sent.worker,
             in_flight,
             scheduled: sent.scheduled,
-            admitted: sent.admitted,
+            admitted,
             started,
         });
         let mut timeline = if sent.conversation.is_some() { timeline.listening() } else { timeline };
-        transport.perform(request, self.limits, self.cancel, |event| timeline.on(&event)).await;
+        let hear = |event: Event<'_>| {
+            timeline.on(&event);
+            if timeline.decodes() {
+                pass.decodes();
+            }
+        };
+        transport.perform(request, self.limits, self.cancel, hear).await;
+        drop(pass);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let (record, answer) = timeline.finish_with_answer();
         let (ended, goes_on) = (record.ended, !record.closes());

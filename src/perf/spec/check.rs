@@ -4,7 +4,10 @@
 
 use st_harness::suite::Mistakes;
 
-use super::{Climb, ConcurrencyBackend, ControlMethod, Expectation, FailureStop, Layout, Rate, Spec, Spread};
+use super::{
+    Climb, ConcurrencyBackend, ControlMethod, Expectation, FailureStop, Layout, PdDynamic, Rate, RequestMode,
+    Spec, Spread,
+};
 
 /// More threads than this measure their own scheduling.
 const MOST_THREADS: u32 = 1024;
@@ -30,6 +33,9 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     if let Some(conversation) = spec.conversation {
         conversation.check(spec, mistakes);
     }
+    if let RequestMode::PdDynamic(asked) = spec.request_mode {
+        phases(spec, asked, mistakes);
+    }
     threads(spec, mistakes);
     processes(spec, mistakes);
     if let Some(stop) = spec.stop.failures {
@@ -53,6 +59,9 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
 fn beside_a_tool(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     if !matches!(spec.control_method, ControlMethod::Fixed) {
         mistakes.at("/control_method", "expected `fixed` beside `tool`: a tool makes its own load");
+    }
+    if spec.request_mode != RequestMode::Normal {
+        mistakes.at("/request_mode", "expected `normal` beside `tool`: a tool admits its requests itself");
     }
     if spec.epochs != 1 {
         mistakes.at("/epochs", "expected 1 beside `tool`: it is run once");
@@ -288,6 +297,30 @@ fn threads(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     }
 }
 
+/// Each limit has a value, and somebody sees all requests.
+fn phases(spec: &Spec, asked: PdDynamic, mistakes: &mut Mistakes<'_>) {
+    for (key, limit) in
+        [("prefill_concurrency", asked.prefill_concurrency), ("decode_concurrency", asked.decode_concurrency)]
+    {
+        let at = format!("/request_mode/pd_dynamic/{key}");
+        match limit {
+            Some(0) => mistakes.at(&at, "expected at least 1, found 0"),
+            None if spec.concurrency.is_none() => {
+                mistakes
+                    .at("/request_mode", format!("expected `{key}`, or `concurrency`, which is its default"));
+            }
+            _ => {}
+        }
+    }
+    if spec.concurrency_backend == ConcurrencyBackend::ProcessingPool {
+        mistakes.at(
+            "/request_mode",
+            "no process of a pool sees the phases of all requests; take `concurrency_backend: threading-pool` or \
+             `asyncio` with `pd_dynamic`",
+        );
+    }
+}
+
 fn processes(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     let pool = spec.concurrency_backend == ConcurrencyBackend::ProcessingPool;
     match spec.num_process {
@@ -373,6 +406,9 @@ mod tests {
             json!({"concurrency_backend": "processing-pool", "num_process": 2}),
             json!({"control_method": {"trace": {"speed": 2}}, "dataset": [{"layout": "trace", "path": "t.jsonl"}],
                    "requests": null, "input_len": null, "output_len": null}),
+            json!({"request_mode": {"pd_dynamic": {"prefill_concurrency": 1}}}),
+            json!({"control_method": rate, "concurrency": null, "concurrency_backend": "asyncio",
+                   "request_mode": {"pd_dynamic": {"prefill_concurrency": 1, "decode_concurrency": 4}}}),
             json!({"slo": {"ttft": 0.05, "e2e": 1}, "bucket_interval_ms": 100, "request_timeout_s": 0.5}),
             json!({"requests": null, "conversation": {"num_conversations": 4, "turns": 3, "think_time_ms": 500}}),
             json!({"requests": null, "control_method": rate, "stop": {"duration": "30s"},
@@ -468,6 +504,20 @@ mod tests {
             (
                 json!({"expect": [{"conversation_failure_ratio": {"at_most": 0}}]}),
                 "expected `conversation` in the case, whose share this is",
+            ),
+            (
+                json!({"request_mode": {"pd_dynamic": {"decode_concurrency": 0}}}),
+                "expected at least 1, found 0",
+            ),
+            (
+                json!({"control_method": {"rate": {"requests_per_second": 1.0}}, "concurrency": null,
+                       "concurrency_backend": "asyncio", "request_mode": {"pd_dynamic": {"prefill_concurrency": 1}}}),
+                "expected `decode_concurrency`, or `concurrency`, which is its default",
+            ),
+            (
+                json!({"concurrency_backend": "processing-pool", "num_process": 2,
+                       "request_mode": {"pd_dynamic": {}}}),
+                "no process of a pool sees the phases of all requests",
             ),
             (json!({"slo": {"ttft": 1, "share": 2}}), "expected `share` from 0 to 1, found 2"),
             (json!({"slo": {}}), "expected a limit: `ttft`, `tpot`, `e2e` or several, found none"),

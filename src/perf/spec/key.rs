@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ControlMethod, Source, Spec};
+use super::{ControlMethod, RequestMode, Source, Spec};
 
 impl Spec {
     /// What runs must share to be comparable; see the architecture's `workload_key`.
@@ -49,6 +49,7 @@ impl Spec {
     fn unusual(&self) -> impl Iterator<Item = (String, Value)> {
         let sources = || self.dataset.iter().map(source).collect::<Vec<_>>();
         [
+            ("request_mode", self.request_mode != RequestMode::Normal, json!(self.request_mode)),
             ("num_process", self.num_process.is_some(), json!(self.num_process)),
             ("prefix_len", self.prefix_len > 0, json!(self.prefix_len)),
             ("input_range", !self.input_range.is_none(), json!(self.input_range)),
@@ -116,6 +117,7 @@ mod tests {
             r#","output_range":{"below":0.1}"#,
             r#","count_template":false"#,
             r#","continuous_usage":false"#,
+            r#","request_mode":{"pd_dynamic":{"prefill_concurrency":1}}"#,
             r#","dataset":[{"layout":"custom","path":"a.jsonl"}]"#,
             r#","conversation":{"turns":2}"#,
         ] {

@@ -102,6 +102,40 @@ fn as_recorded() -> f64 {
     1.0
 }
 
+/// What admits a request that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestMode {
+    /// `concurrency` alone.
+    #[default]
+    Normal,
+    /// Limits for prefill and decode apart, as a server has them whose prefill and decode run on machines of their own.
+    PdDynamic(PdDynamic),
+}
+
+/// A request is admitted while fewer than `prefill_concurrency` are in prefill (sent, no token yet) and fewer than
+/// both limits together are in flight. One that has its first token decodes: nobody can hold it back there, so that
+/// while more than `decode_concurrency` decode, each of those beyond takes the place of one in prefill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PdDynamic {
+    /// Requests in prefill at most. Default: `concurrency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_concurrency: Option<u32>,
+    /// Requests in decode, as long as prefill is full. Default: `concurrency`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_concurrency: Option<u32>,
+}
+
+/// The limits of [`PdDynamic`], its defaults filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PhaseLimits {
+    /// Requests in prefill at most.
+    pub prefill: u32,
+    /// With it: requests in flight at most.
+    pub decode: u32,
+}
+
 /// Who carries the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

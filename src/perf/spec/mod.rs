@@ -16,7 +16,10 @@ pub use amount::{Amount, Law};
 pub use conversation::Conversation;
 pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
 pub use key::level_of;
-pub use load::{Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, Rate, Replay, Stop};
+pub use load::{
+    Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, PdDynamic, PhaseLimits, Rate, Replay,
+    RequestMode, Stop,
+};
 pub use workload::{Layout, Source, Spread};
 
 use schemars::JsonSchema;
@@ -35,6 +38,9 @@ pub struct Spec {
     /// How load is made.
     #[serde(default)]
     pub control_method: ControlMethod,
+    /// What admits a request that is due, beside `concurrency`.
+    #[serde(default)]
+    pub request_mode: RequestMode,
     /// How many requests are in flight: all the time (`fixed`), at the end of the climb (`climb`), at most (`rate`).
     #[serde(default)]
     pub concurrency: Option<u32>,
@@ -233,6 +239,15 @@ impl Spec {
             None => (self.requests, self.requests_per_concurrency) = (Some(items), None),
         }
         self
+    }
+
+    /// What prefill and decode are limited to apart; nothing where they are not.
+    pub fn phase_limits(&self) -> Option<PhaseLimits> {
+        let RequestMode::PdDynamic(asked) = self.request_mode else { return None };
+        Some(PhaseLimits {
+            prefill: asked.prefill_concurrency.or(self.concurrency)?,
+            decode: asked.decode_concurrency.or(self.concurrency)?,
+        })
     }
 
     /// The longest a single request may take.

@@ -111,6 +111,7 @@ impl Share {
             backend: ConcurrencyBackend::Asyncio,
             processes: 1,
             begin: None,
+            phases: None,
             limits: Limits { idle: None, ..Limits::within(self.timeout) },
             stop: Stop { duration: self.stop_after, failures: None },
         };
