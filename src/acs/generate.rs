@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::ArgAction;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::values::{DatasetType, truth};
 use crate::{
     perf::{
         corpus::{Entry, File, Lengths},
-        prompt::{self, Asked, Content, Counted, Stream, TokenCounter, Wanted},
+        prompt::{self, Asked, Content, Counted, FileCount, Stream, TokenCounter, Wanted},
         spec::{Language, Spread},
     },
     workload::sha256_hex,
@@ -45,8 +45,9 @@ pub struct GenerateArgs {
     /// How many prompts
     #[arg(long, value_name = "N")]
     pub num_requests: u32,
-    /// Who counts: a server's address, ending in /v1, whose /tokenize is asked; or `estimate`
-    #[arg(long, value_name = "URL")]
+    /// Who counts: a server's address, ending in /v1, whose /tokenize is asked; a tokenizer.json or the folder with
+    /// it (built with the feature tokenizers); or `estimate`
+    #[arg(long, value_name = "URL|PATH")]
     pub tokenizer: String,
     /// Not used: nothing is downloaded
     #[arg(long, value_name = "BRANCH", default_value = "master")]
@@ -74,6 +75,17 @@ pub struct GenerateArgs {
     /// Count what the server adds to a prompt, the chat template, as part of its length
     #[arg(long, help_heading = "Not in acs-bench")]
     pub count_template: bool,
+}
+
+/// Who counts, as `--tokenizer` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts<'a> {
+    /// The server at this address.
+    Server(&'a str),
+    /// This file, or the one in this folder.
+    File(&'a Utf8Path),
+    /// Lengths are estimated.
+    Nobody,
 }
 
 fn language(text: &str) -> Result<Language, String> {
@@ -148,13 +160,26 @@ impl GenerateArgs {
             self.prefix_length >= self.spread().bounds(self.input_length).0,
             "--prefix-length: expected less than the shortest prompt, of which it is a part",
         );
-        let counts = ["http://", "https://"].iter().any(|scheme| self.tokenizer.starts_with(scheme));
-        refuse(
-            !counts && self.tokenizer != "estimate",
-            "--tokenizer: expected a server's address, such as http://127.0.0.1:8000/v1, or `estimate`; files of \
-             tokenizers are not built",
-        );
+        if let Counts::File(path) = self.counts() {
+            refuse(
+                self.count_template,
+                "--count-template: only a server has a chat template; a tokenizer's file counts the text alone",
+            );
+            let unreadable = FileCount::read(path).err();
+            wrong.extend(unreadable.map(|why| {
+                format!("--tokenizer: expected a server's address, a tokenizer's file or `estimate`: {why}")
+            }));
+        }
         wrong
+    }
+
+    /// Who is to count.
+    pub fn counts(&self) -> Counts<'_> {
+        match self.tokenizer.as_str() {
+            "estimate" => Counts::Nobody,
+            url if url.starts_with("http://") || url.starts_with("https://") => Counts::Server(url),
+            path => Counts::File(Utf8Path::new(path)),
+        }
     }
 
     fn spread(&self) -> Spread {

@@ -12,7 +12,7 @@ mod prof_args;
 mod tests;
 mod values;
 
-pub use generate::{GenerateArgs, Generated, generate};
+pub use generate::{Counts, GenerateArgs, Generated, generate};
 pub use names::{OPTIONS, Opt, long_names, table, with_short_names};
 pub use plan::{Cases, cases};
 pub use prof_args::ProfArgs;

@@ -52,7 +52,7 @@ pub fn cases(args: &ProfArgs, here: &Utf8Path) -> Result<Cases, Vec<String>> {
                 let named = input.map_or(String::new(), |input| format!("in{input}_"));
                 let id = format!("{named}out{output}_c{}", level.concurrency);
                 let mut case: Map<String, Value> =
-                    std::iter::once(("id".to_owned(), json!(id))).chain(common(args)).collect();
+                    std::iter::once(("id".to_owned(), json!(id))).chain(common(args, here)).collect();
                 case.insert("input_len".to_owned(), json!(input));
                 case.insert("output_len".to_owned(), json!(output));
                 case.insert("dataset".to_owned(), dataset.clone());
@@ -245,7 +245,7 @@ fn apart(args: &ProfArgs) -> Value {
 }
 
 /// What all cases of the command share.
-fn common(args: &ProfArgs) -> Map<String, Value> {
+fn common(args: &ProfArgs, here: &Utf8Path) -> Map<String, Value> {
     let endpoint = args.backend.endpoint();
     let mut sampling = json!({"temperature": args.temperature, "ignore_eos": args.ignore_eos});
     if endpoint == Endpoint::Completions {
@@ -259,6 +259,7 @@ fn common(args: &ProfArgs) -> Map<String, Value> {
         "concurrency_backend": args.concurrency_backend.backend(),
         "output_range": range,
         "count_template": args.count_template,
+        "tokenizer": args.tokenizer.as_ref().map(|path| json!({"file": here.join(path)})),
         "epochs": args.epochs,
         "warmup": args.warmup,
         "sampling": sampling,
@@ -279,7 +280,6 @@ fn common(args: &ProfArgs) -> Map<String, Value> {
 /// What was given and changes nothing.
 fn notes(args: &ProfArgs) -> Vec<String> {
     let given = [
-        (args.tokenizer.is_some(), "--tokenizer", "the server's own /tokenize counts"),
         (args.revision != "master", "--revision", "nothing is downloaded"),
         (args.trust_remote_code, "--trust-remote-code", "no code is downloaded"),
         (args.use_spec_decode, "--use-spec-decode", "the acceptance is told wherever the server tells it"),

@@ -30,9 +30,10 @@ pub struct ProfArgs {
     /// How many requests; one number for all, or one for each --concurrency
     #[arg(long, value_name = "N", value_delimiter = ',', required = true, help_heading = "Data set")]
     pub num_requests: Vec<u32>,
-    /// Not used: the server's own /tokenize counts
+    /// tokenizer.json, or the model's folder with it: counts prompts where the server's own /tokenize does not
+    /// (built with the feature tokenizers)
     #[arg(long, value_name = "PATH", help_heading = "Data set")]
-    pub tokenizer: Option<String>,
+    pub tokenizer: Option<Utf8PathBuf>,
     /// Not used: nothing is downloaded
     #[arg(long, value_name = "BRANCH", default_value = "master", help_heading = "Data set")]
     pub revision: String,

@@ -211,10 +211,20 @@ fn a_folder_is_searched_for_the_data_set_of_each_length() {
 
 #[test]
 fn options_that_do_nothing_are_named_with_the_reason() {
-    let args = parsed("-dt random -il 1 -n 1 -ol 1 -p p -t /models/qwen -usd").unwrap();
+    let args = parsed("-dt random -il 1 -n 1 -ol 1 -p p -usd").unwrap();
     let notes = cases(&args, Utf8Path::new("/")).unwrap().notes;
-    assert_eq!(notes.len(), 2);
-    assert_eq!(notes[0], "--tokenizer is not used: the server's own /tokenize counts");
+    let [note] = notes.as_slice() else { panic!("{notes:?}") };
+    assert!(note.starts_with("--use-spec-decode is not used: "), "{note}");
+}
+
+#[test]
+fn a_tokenizers_file_is_named_in_every_case_wherever_it_lies() {
+    let args = parsed("-dt random -il 1,2 -n 1 -ol 1 -p p -t models/qwen").unwrap();
+    for case in cases(&args, Utf8Path::new("/here")).unwrap().file["cases"].as_array().unwrap() {
+        assert_eq!(case["tokenizer"], json!({"file": "/here/models/qwen"}));
+    }
+    let chat = generating("-o out -t /nowhere -il 8 -n 1 --count-template").mistakes().join("\n");
+    assert!(chat.contains("a tokenizer's file counts the text alone"), "{chat}");
 }
 
 #[test]

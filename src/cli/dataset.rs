@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::fail;
 use crate::{
-    acs::{GenerateArgs, Generated, generate},
+    acs::{Counts, GenerateArgs, Generated, generate},
     client::{Client, Target},
     config::Environment,
     perf::{
-        prompt::{NoCount, ServerCount},
+        prompt::{FileCount, NoCount, ServerCount},
         spec::Endpoint,
     },
     probe::discover::first_model,
@@ -51,11 +51,13 @@ pub(super) fn dataset(dataset: &Dataset) -> Exit {
 }
 
 async fn made(args: &GenerateArgs) -> Result<Generated, String> {
-    if args.tokenizer == "estimate" {
-        return generate(args, &NoCount("nobody was to count")).await;
-    }
+    let url = match args.counts() {
+        Counts::Nobody => return generate(args, &NoCount("nobody was to count")).await,
+        Counts::File(path) => return generate(args, &FileCount::read(path)?.counting(false)).await,
+        Counts::Server(url) => url,
+    };
     let cancel = CancellationToken::new();
-    let client = Client::new(&args.tokenizer, Environment::of_process().api_key());
+    let client = Client::new(url, Environment::of_process().api_key());
     let client = client.map_err(|error| format!("--tokenizer: {error}"))?;
     let target = Target::new(client, args.model.clone().unwrap_or_default());
     let target = match &args.model {

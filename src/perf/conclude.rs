@@ -20,7 +20,7 @@ use crate::{
         drive::{Driven, Stopped},
         expect::judge,
         phases::phases,
-        prompt::Counted,
+        prompt::{Counted, CountedBy, CountingFile},
         record::{Connection, Record},
         schedule::Schedule,
         server::{self, Reading},
@@ -106,6 +106,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "unshown_answers": unshown(records),
         "prompts": {
             "counted": run.corpus.counted,
+            "by": run.corpus.by,
             "sha256": run.corpus.sha256(),
             "lengths": run.corpus.lengths(None),
             "output_lens_sha256": output_lens(run.corpus),
@@ -117,6 +118,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
     });
     let mut notes: Vec<Note> = validity.degraded.iter().map(|why| note("degraded", why.clone())).collect();
     notes.extend(prompt_note(&run.corpus.counted));
+    notes.extend(file_note(&run.corpus.by));
     notes.extend(unshown_note(records));
     notes.extend(below_ceiling(&steps).map(|text| note("below-ceiling", text)));
     notes.extend(failures.line().map(|line| note("failed-requests", line)));
@@ -148,6 +150,10 @@ fn key(spec: &Spec, corpus: &Corpus) -> Map<String, Value> {
     let files: Vec<&str> = corpus.sources.iter().filter_map(|source| source.sha256.as_deref()).collect();
     if !files.is_empty() {
         key.insert("dataset_sha256".to_owned(), json!(files));
+    }
+    // Prompts of as many tokens by another count are others.
+    if let CountedBy::File(CountingFile { sha256, .. }) = &corpus.by {
+        key.insert("tokenizer".to_owned(), json!(sha256));
     }
     key
 }
@@ -331,6 +337,17 @@ fn prompt_note(counted: &Counted) -> Option<Note> {
     Some(note("prompt-length", text))
 }
 
+/// What counted is no less sure for it, but another count than the server's.
+fn file_note(by: &CountedBy) -> Option<Note> {
+    let CountedBy::File(CountingFile { file, special_tokens, .. }) = by else { return None };
+    let what = if *special_tokens {
+        "the text and its special tokens"
+    } else {
+        "the text alone, without a template"
+    };
+    Some(note("prompt-length", format!("the server does not count: prompts are counted by `{file}`, {what}")))
+}
+
 pub(super) fn note(kind: &str, text: String) -> Note {
     Note { kind: kind.to_owned(), text }
 }
@@ -355,7 +372,8 @@ mod tests {
     }
 
     fn observe_stopped(spec: &Spec, records: &[Record], stopped: Stopped) -> Observation {
-        let corpus = Corpus { items: Vec::new(), counted: Counted::Exact, sources: Vec::new() };
+        let (items, sources) = (Vec::new(), Vec::new());
+        let corpus = Corpus { items, counted: Counted::Exact, by: CountedBy::Server, sources };
         let run = Run {
             schedule: &Schedule::of(spec),
             driven: &driven(stopped),

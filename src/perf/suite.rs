@@ -16,6 +16,7 @@ use st_harness::{
     suite::{Cx, Mistakes, Suite},
     verdict::{Artifact, Observation, Outcome as Ending, Reason, Reasons},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     client::{Limits, Request, Stamp, Target},
@@ -27,7 +28,7 @@ use crate::{
         drive::{self, Driven, Plan, load},
         profile::Profiler,
         progress::Progress,
-        prompt::ServerCount,
+        prompt::{Counter, ServerCount},
         record::Record,
         schedule::{self, Schedule},
         server::{Scraped, Scraper},
@@ -112,13 +113,7 @@ impl Suite<Target> for Perf {
         let target = cx.world.scoped(cx.case.id.as_str());
         let schedule = Schedule::replaying(spec, &corpus::arrivals(spec, &self.library))
             .with_conversations(spec, corpus::turns(spec, &self.library));
-        let counter = ServerCount {
-            target: &target,
-            endpoint: spec.endpoint,
-            template: spec.count_template,
-            cancel: &cx.cancel,
-        };
-        let corpus = match Corpus::of(spec, &schedule, mark(spec), &self.library, &counter).await {
+        let corpus = match self.corpus(spec, &schedule, &target, &cx.cancel).await {
             Ok(corpus) => corpus,
             Err(refused) => return errored(reason(&cx.case, refused)),
         };
@@ -153,6 +148,26 @@ impl Suite<Target> for Perf {
         observation.notes.extend(unprofiled.map(|message| note("profile", message)));
         self.beyond.hears(spec, &observation);
         observation
+    }
+}
+
+impl Perf {
+    /// What the requests ask, counted by the server, or by a tokenizer's file where the server does not count.
+    async fn corpus(
+        &self,
+        spec: &Spec,
+        schedule: &Schedule,
+        target: &Target,
+        cancel: &CancellationToken,
+    ) -> Result<Corpus, Refused> {
+        let at = |pointer: &'static str| move |message| Refused { pointer: pointer.to_owned(), message };
+        let file = spec.tokenizer.as_ref().map(|tokenizer| self.library.tokenizer(&tokenizer.file));
+        let file = file.transpose().map_err(at("/tokenizer/file"))?;
+        let (endpoint, template) = (spec.endpoint, spec.counts_template());
+        let server = ServerCount { target, endpoint, template, cancel };
+        let asked = spec.count_template == Some(true);
+        let counter = Counter::of(server, file.as_deref(), asked).await.map_err(at("/count_template"))?;
+        Corpus::of(spec, schedule, mark(spec), &self.library, &counter).await
     }
 }
 
@@ -325,7 +340,6 @@ async fn measure(
 #[cfg(test)]
 pub(crate) mod tests {
     use st_harness::case::TrialId;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::perf::prompt::Content;

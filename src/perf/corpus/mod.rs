@@ -22,7 +22,7 @@ pub use lengths::Lengths;
 pub(crate) use library::Library;
 
 use crate::perf::{
-    prompt::{self, Asked, Content, Counted, Fitted, TokenCounter, Wanted},
+    prompt::{self, Asked, Content, Counted, CountedBy, Fitted, TokenCounter, Wanted},
     random::Random,
     schedule::Schedule,
     spec::{Layout, Spec},
@@ -48,6 +48,8 @@ pub struct Corpus {
     pub items: Vec<Item>,
     /// How sure lengths are.
     pub counted: Counted,
+    /// Who counted, where somebody did.
+    pub by: CountedBy,
     /// Where the items are from.
     pub sources: Vec<Origin>,
 }
@@ -113,7 +115,11 @@ impl Corpus {
             items.push(item(spec, drawn, &mut texts)?);
         }
         lengths::measure(spec, &choice.sources, &mut items, &mut counted, counter).await?;
-        Ok(Self { items, counted, sources: choice.told() })
+        let by = match counted {
+            Counted::Exact | Counted::Near { .. } => counter.by(),
+            Counted::Recorded | Counted::Estimated { .. } => CountedBy::Nobody,
+        };
+        Ok(Self { items, counted, by, sources: choice.told() })
     }
 
     /// What identifies it: everything that is asked, in order.
@@ -157,6 +163,11 @@ pub(crate) fn mistakes(spec: &Spec, library: &Library) -> Vec<Refused> {
                 found.extend(lengths::mistake(spec, &file).map(|message| at_source(index, "/path", message)))
             }
         }
+    }
+    if let Some(tokenizer) = &spec.tokenizer
+        && let Err(message) = library.tokenizer(&tokenizer.file)
+    {
+        found.push(Refused::new("/tokenizer/file", message));
     }
     found
 }

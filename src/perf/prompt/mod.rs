@@ -1,5 +1,6 @@
 //! Prompts of a wanted length: seeded Chinese and English text, made before the run. [`prepare`] fits each to
-//! the server's own count where the server counts, and says so where it does not. Must not know how they are sent.
+//! the server's own count, or to that of a tokenizer's file ([`Counter`]), and says so where nobody counts. Must not know
+//! how they are sent.
 //!
 //! 提示词：按种子生成、长度由服务器分词器校准的中英文文本。
 
@@ -8,6 +9,7 @@ mod fit;
 #[cfg(test)]
 mod tests;
 mod tokenize;
+mod tokenizer;
 mod words;
 
 use std::future::Future;
@@ -18,12 +20,13 @@ use serde_json::{Value, json};
 
 use crate::perf::{
     random::Random,
-    spec::{Language, Spread},
+    spec::{Endpoint, Language, Spread},
 };
 pub use blocks::BLOCK;
 use blocks::Blocks;
 use fit::Fit;
 pub use tokenize::ServerCount;
+pub use tokenizer::{CountingFile, FileCount, FileCounter};
 pub use words::Stream;
 use words::{Words, tokens_per_word};
 
@@ -61,6 +64,72 @@ impl Content {
 pub trait TokenCounter: Sync {
     /// The count; or why there is none, as a sentence.
     fn count(&self, content: &Content) -> impl Future<Output = Result<u64, String>> + Send;
+
+    /// Who that is.
+    fn by(&self) -> CountedBy {
+        CountedBy::Server
+    }
+}
+
+/// Who counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CountedBy {
+    /// The server's `/tokenize`.
+    Server,
+    /// A tokenizer's file.
+    File(CountingFile),
+    /// Nobody.
+    Nobody,
+}
+
+/// The server, or a tokenizer's file where the server does not count.
+pub enum Counter<'a> {
+    /// See [`ServerCount`].
+    Server(ServerCount<'a>),
+    /// See [`FileCounter`].
+    File(FileCounter<'a>),
+}
+
+impl<'a> Counter<'a> {
+    /// The server, where it counts or there is no `file`. Which of them it is does not change from prompt to prompt.
+    ///
+    /// # Errors
+    /// In words: somebody asked for the chat template to be counted, and the server does not count.
+    pub async fn of(
+        server: ServerCount<'a>,
+        file: Option<&'a FileCount>,
+        template_is_asked: bool,
+    ) -> Result<Self, String> {
+        let Some(file) = file else { return Ok(Self::Server(server)) };
+        let Err(why) = server.count(&Content::Text("a".to_owned())).await else {
+            return Ok(Self::Server(server));
+        };
+        let chats = server.endpoint == Endpoint::Chat;
+        if chats && template_is_asked {
+            return Err(format!(
+                "the chat template was to be counted, the server does not count ({why}), and a tokenizer's file has no \
+                 template: ask for `count_template: false`"
+            ));
+        }
+        Ok(Self::File(file.counting(!chats && server.template)))
+    }
+}
+
+impl TokenCounter for Counter<'_> {
+    async fn count(&self, content: &Content) -> Result<u64, String> {
+        match self {
+            Self::Server(server) => server.count(content).await,
+            Self::File(file) => file.count(content).await,
+        }
+    }
+
+    fn by(&self) -> CountedBy {
+        match self {
+            Self::Server(server) => server.by(),
+            Self::File(file) => file.by(),
+        }
+    }
 }
 
 /// Nobody counts.
@@ -74,15 +143,19 @@ impl TokenCounter for NoCount {
     async fn count(&self, _: &Content) -> Result<u64, String> {
         Err(self.0.to_owned())
     }
+
+    fn by(&self) -> CountedBy {
+        CountedBy::Nobody
+    }
 }
 
 /// Who says how long a prompt is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Counted {
-    /// The server, and every prompt has the wanted length.
+    /// Somebody ([`CountedBy`]), and every prompt has the wanted length.
     Exact,
-    /// The server; so many prompts could only be brought near the wanted length, being at most so many short.
+    /// Somebody; so many prompts could only be brought near the wanted length, being at most so many short.
     Near {
         /// How many prompts.
         prompts: usize,

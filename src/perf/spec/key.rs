@@ -54,7 +54,7 @@ impl Spec {
             ("prefix_len", self.prefix_len > 0, json!(self.prefix_len)),
             ("input_range", !self.input_range.is_none(), json!(self.input_range)),
             ("output_range", !self.output_range.is_none(), json!(self.output_range)),
-            ("count_template", !self.count_template, json!(self.count_template)),
+            ("count_template", !self.counts_template(), json!(self.counts_template())),
             ("continuous_usage", !self.continuous_usage, json!(self.continuous_usage)),
             ("sources", !self.dataset.is_empty(), json!(sources())),
             ("turns", self.conversation.is_some(), json!(self.conversation.and_then(|talk| talk.turns))),

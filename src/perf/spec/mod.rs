@@ -20,7 +20,7 @@ pub use load::{
     Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, PdDynamic, PhaseLimits, Rate, Replay,
     RequestMode, Stop,
 };
-pub use workload::{Layout, Source, Spread};
+pub use workload::{Layout, Source, Spread, TokenizerFile};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,9 +60,13 @@ pub struct Spec {
     /// By how much prompts may be longer or shorter.
     #[serde(default)]
     pub input_range: Spread,
-    /// Whether `input_len` counts what the server adds too: the chat template.
-    #[serde(default = "yes")]
-    pub count_template: bool,
+    /// Whether `input_len` counts what the server adds too: the chat template. Left out, it does where the server
+    /// counts.
+    #[serde(default)]
+    pub count_template: Option<bool>,
+    /// Who counts prompts where the server does not.
+    #[serde(default)]
+    pub tokenizer: Option<TokenizerFile>,
     /// So many tokens at the beginning of random prompts are the same in all of them; part of `input_len`.
     #[serde(default)]
     pub prefix_len: u32,
@@ -258,6 +262,11 @@ impl Spec {
     /// Length of the intervals of the values over time, in nanoseconds.
     pub fn bucket_interval_ns(&self) -> u64 {
         (self.bucket_interval_ms * 1e6) as u64
+    }
+
+    /// Whether the server's count holds what it adds.
+    pub fn counts_template(&self) -> bool {
+        self.count_template.unwrap_or(true)
     }
 
     /// Whether any prompt is random text.

@@ -44,6 +44,16 @@ impl Spread {
     }
 }
 
+/// A tokenizer's file, which counts where the server does not.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerFile {
+    /// `tokenizer.json` of Hugging Face, or the model's folder that it lies in, relative to the folder that `cases/` lies
+    /// in. It counts the text of a prompt, without a chat template. Needs a build with the feature `tokenizers`.
+    #[schemars(with = "String")]
+    pub file: Utf8PathBuf,
+}
+
 /// Where some of the requests come from.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
