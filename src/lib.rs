@@ -29,6 +29,7 @@ pub mod duel;
 pub mod functional;
 mod levels;
 pub mod matrix;
+mod mme;
 pub mod null;
 pub mod outcome;
 pub mod perf;

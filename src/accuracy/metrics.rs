@@ -1,15 +1,23 @@
-//! simple-evals' figures of a whole run, under its names and to its last digit: [`flat`]. Must not know how an
-//! answer was marked.
+//! simple-evals' figures of a whole run, under its names and to its last digit, or MME's: [`flat`]. Must not know how
+//! an answer was marked.
 //!
-//! 汇总指标：键名与数值与 simple-evals 一致。
+//! 汇总指标：键名与数值与 simple-evals 一致；图片题为 MME 的指标。
 
 use std::collections::BTreeMap;
 
-use crate::accuracy::{evaluator::Evaluator, python::sums, reply::Status, row::Row};
+use crate::accuracy::{
+    evaluator::{Evaluator, mme},
+    python::sums,
+    reply::Status,
+    row::Row,
+};
 
 /// Every column's mean under its name and its population deviation as `NAME:std`, over the samples that have it.
 /// As upstream, a request that was refused is a wrong answer; one that was not sent is no sample.
 pub fn flat(evaluator: Evaluator, rows: &[Row]) -> BTreeMap<String, f64> {
+    if evaluator == Evaluator::Mme {
+        return mme::figures(rows);
+    }
     let mut columns: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in evaluator.samples(rows) {
         for (name, value) in sample {

@@ -115,7 +115,7 @@ fn asked(attempt: &Attempt, attempts: usize, begun: Stamp) -> Asked {
 /// The request for `question`, and the hashes by which it is known. `identity` tells the server.
 pub(crate) fn request(spec: &Spec, target: &Target, identity: &str, question: &Question) -> (Ask, Sent) {
     let body = json!({
-        "messages": spec.messages(&question.prompt),
+        "messages": spec.messages(question),
         "temperature": spec.temperature,
         "max_tokens": spec.max_tokens,
         "stream": true,

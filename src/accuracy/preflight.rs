@@ -89,7 +89,7 @@ async fn context_length(target: &Target, cancel: &CancellationToken) -> Option<u
 
 /// How many tokens the server makes of a question, its chat template included.
 async fn count(spec: &Spec, target: &Target, question: &Question, cancel: &CancellationToken) -> Option<u64> {
-    let body = target.with_model(&json!({"messages": spec.messages(&question.prompt)}));
+    let body = target.with_model(&json!({"messages": spec.messages(question)}));
     ask(target, &Request::post_json(Route::Root("/tokenize".to_owned()), &body), cancel)
         .await?
         .get("count")?
@@ -118,6 +118,7 @@ mod tests {
             stem: "s".to_owned(),
             sections: Vec::new(),
             prompt,
+            picture: None,
             key: key.clone(),
         };
         let questions = [question("What is that?".to_owned()), question("word ".repeat(200))];

@@ -3,7 +3,7 @@
 //!
 //! 离线重新评分：由 items.jsonl（必要时加作答缓存）重算得分。
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -12,8 +12,9 @@ use crate::accuracy::{metrics, reply::Status, row::Row, run::Asked, spec::Compat
 /// What came of marking again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rescored {
-    /// simple-evals' figures.
-    pub simple_evals: std::collections::BTreeMap<String, f64>,
+    /// The benchmark's own figures, under the name of whose they are: `simple_evals`, `mme`.
+    #[serde(flatten)]
+    pub figures: BTreeMap<&'static str, BTreeMap<String, f64>>,
     /// Ours.
     pub tally: Tally,
     /// Items whose score is another than in the record.
@@ -40,9 +41,8 @@ pub fn read(text: &str) -> Result<Vec<Row>, String> {
 
 /// Marks `rows` again; `answers` are those of the cache, by their key.
 pub async fn rescore(rows: Vec<Row>, answers: &HashMap<String, Asked>, compat: Compat) -> Rescored {
-    let (mut changed, mut without_text, mut marked) =
-        (Vec::new(), Vec::new(), Vec::with_capacity(rows.len()));
-    for row in rows {
+    let (mut without_text, mut marked) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for row in &rows {
         let kept = answers.get(&row.answer_key).and_then(|asked| asked.reply.text.as_deref());
         let text = match row.status {
             None | Some(Status::Failed) => None,
@@ -55,26 +55,26 @@ pub async fn rescore(rows: Vec<Row>, answers: &HashMap<String, Asked>, compat: C
                 Ok(scored) => Some(scored),
                 // A program that cannot be run here keeps its mark.
                 Err(_) => {
-                    without_text.push(name(&row));
+                    without_text.push(name(row));
                     row.scored.clone()
                 }
             },
             None => {
                 if matches!(row.status, Some(Status::Answered | Status::Truncated)) {
-                    without_text.push(name(&row));
+                    without_text.push(name(row));
                 }
                 row.scored.clone()
             }
         };
-        let again = Row { scored, ..row.clone() };
-        if again.score(compat) != row.score(compat) {
-            changed.push(name(&row));
-        }
-        marked.push(again);
+        marked.push(Row { scored, ..row.clone() });
     }
     let evaluator = marked.first().map(|row| row.key.evaluator()).unwrap_or_default();
+    evaluator.join(&mut marked);
+    let both = rows.iter().zip(&marked);
+    let changed = both.filter(|(row, again)| again.score(compat) != row.score(compat));
+    let changed = changed.map(|(row, _)| name(row)).collect();
     Rescored {
-        simple_evals: metrics::flat(evaluator, &marked),
+        figures: BTreeMap::from([(evaluator.upstream(), metrics::flat(evaluator, &marked))]),
         tally: Tally::of(&marked, compat),
         changed,
         without_text,
@@ -98,7 +98,7 @@ mod tests {
         let failed = tests::row("b", Some(Reply::failed("status 500")));
         let again = rescore(vec![wrong, failed], &HashMap::new(), Compat::SimpleEvals).await;
         assert_eq!((again.changed, again.tally.score), (vec!["a#0".to_owned()], Some(0.5)));
-        assert_eq!(again.simple_evals["score"], 0.5);
+        assert_eq!(again.figures["simple_evals"]["score"], 0.5);
     }
 
     #[tokio::test]

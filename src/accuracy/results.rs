@@ -27,8 +27,8 @@ pub fn json(flat: &BTreeMap<String, f64>, details: &Value) -> String {
     format!("{:#}\n", Value::Object(all))
 }
 
-/// The page: figures, then prompt, answer, right answer and score of each question. `redact` leaves out all text of
-/// the benchmark.
+/// The page: figures, then prompt, picture, answer, right answer and score of each question. `redact` leaves out all
+/// text and pictures of the benchmark.
 pub fn html(
     title: &str,
     flat: &BTreeMap<String, f64>,
@@ -36,8 +36,8 @@ pub fn html(
     rows: &[Row],
     redact: bool,
 ) -> String {
-    let prompts: HashMap<(&str, u32), &str> =
-        questions.iter().map(|one| ((one.id.as_str(), one.repeat), one.prompt.as_str())).collect();
+    let by_name: HashMap<(&str, u32), &Question> =
+        questions.iter().map(|one| ((one.id.as_str(), one.repeat), one)).collect();
     let figures: String = flat
         .iter()
         .map(|(name, value)| format!("<tr><td>{}</td><td>{value:.3}</td></tr>\n", escape(name)))
@@ -45,7 +45,7 @@ pub fn html(
     let answers: String = rows
         .iter()
         .take(SHOWN)
-        .map(|row| answer(row, prompts.get(&(row.id.as_str(), row.repeat)).copied().filter(|_| !redact)))
+        .map(|row| answer(row, by_name.get(&(row.id.as_str(), row.repeat)).copied().filter(|_| !redact)))
         .collect();
     let left_out = rows.len().saturating_sub(SHOWN);
     let more = if left_out > 0 { format!("<p>{left_out} more in items.jsonl.</p>\n") } else { String::new() };
@@ -62,7 +62,7 @@ const STYLE: &str = "body{font:15px/1.45 sans-serif;max-width:60em;margin:2em au
                      pre-wrap;background:#8881;padding:.6em;border-radius:4px}td{padding:.1em 1em .1em 0}\
                      summary{cursor:pointer}";
 
-fn answer(row: &Row, prompt: Option<&str>) -> String {
+fn answer(row: &Row, question: Option<&Question>) -> String {
     let scored = row.scored.as_ref();
     let extracted = scored.and_then(|scored| scored.extracted.as_deref()).unwrap_or("none");
     let score = scored.map_or_else(|| "none".to_owned(), |scored| format!("{:.3}", scored.score));
@@ -70,12 +70,15 @@ fn answer(row: &Row, prompt: Option<&str>) -> String {
     let pre = |label: &str, text: Option<&str>| {
         text.map(|text| format!("<h4>{label}</h4><pre>{}</pre>\n", escape(text))).unwrap_or_default()
     };
+    let picture = question.and_then(|question| question.picture.as_deref());
+    let picture = picture.map(|url| format!("<p><img src=\"{}\" alt=\"\"></p>\n", escape(url)));
     format!(
-        "<details><summary>{} #{}: {status}, score {score}</summary>\n{}{}<p>Correct answer: {}<br>Extracted answer: \
+        "<details><summary>{} #{}: {status}, score {score}</summary>\n{}{}{}<p>Correct answer: {}<br>Extracted answer: \
          {}</p></details>\n",
         escape(&row.id),
         row.repeat,
-        pre("Prompt", prompt),
+        pre("Prompt", question.map(|question| question.prompt.as_str())),
+        picture.unwrap_or_default(),
         pre("Answer", row.text.as_deref().or(row.failure.as_deref())),
         escape(&row.key.gold()),
         escape(extracted),
@@ -132,6 +135,7 @@ mod tests {
             stem: "a".to_owned(),
             sections: Vec::new(),
             prompt: "1 < 2?".to_owned(),
+            picture: None,
             key: row.key.clone(),
         };
         let page = html("t & t", &flat(), std::slice::from_ref(&question), std::slice::from_ref(&row), false);

@@ -5,14 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    accuracy::{
-        evaluator::{Key, Question, Scored},
-        reply::Status,
-        run::Asked,
-        spec::Compat,
-    },
-    workload::sha256_hex,
+use crate::accuracy::{
+    evaluator::{Key, Question, Scored},
+    reply::Status,
+    run::Asked,
+    spec::Compat,
 };
 
 /// What became of one question. It holds all that is needed to mark the answer again, save the answer itself
@@ -43,7 +40,7 @@ pub struct Row {
     pub prompt_tokens: Option<u64>,
     /// As the server counts them.
     pub completion_tokens: Option<u64>,
-    /// SHA-256 of the prompt, hex: equal prompts can be compared from run to run.
+    /// SHA-256 of the prompt and its picture, hex: equal ones can be compared from run to run.
     pub prompt_sha256: String,
     /// SHA-256 of the request without the model's name, hex: prompt and sampling at once.
     pub request_sha256: String,
@@ -90,7 +87,7 @@ impl Row {
             first_token_ns: asked.and_then(|asked| asked.first_token_ns),
             prompt_tokens: asked.and_then(|asked| asked.prompt_tokens),
             completion_tokens: asked.and_then(|asked| asked.completion_tokens),
-            prompt_sha256: sha256_hex(question.prompt.as_bytes()),
+            prompt_sha256: question.sha256(),
             request_sha256: sent.request_sha256,
             answer_key: sent.answer_key,
             text_chars: text.map(|text| text.chars().count()),
@@ -110,8 +107,12 @@ impl Row {
         })
     }
 
-    /// Whether its answer is wholly right; null where there was none.
+    /// Whether its answer is wholly right; null where there was none. One about a picture may be, and yet be worth
+    /// half: the other one was wrong.
     pub fn is_right(&self, compat: Compat) -> Option<bool> {
+        if let Key::Mme(key) = &self.key {
+            return self.scored.as_ref().map(|scored| key.is_right(scored.found(compat)));
+        }
         self.score(compat).map(|score| score >= 1.0)
     }
 }
@@ -134,6 +135,7 @@ pub(crate) mod tests {
             stem: id.to_owned(),
             sections: vec!["physics".to_owned()],
             prompt: "prompt".to_owned(),
+            picture: None,
             key: Key::Gpqa(gpqa::Key { letter: 'B' }),
         };
         let scored = reply

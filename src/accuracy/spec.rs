@@ -11,7 +11,7 @@ use st_harness::suite::Mistakes;
 
 use crate::{
     accuracy::{
-        evaluator::{Cells, Choose, Evaluator, mgsm},
+        evaluator::{Cells, Choose, Evaluator, Question, mgsm},
         sandbox::Level,
     },
     tools::Use,
@@ -31,13 +31,14 @@ pub struct Spec {
     /// Where the items are: a file or a folder, relative to the file of the case, or `env:NAME` for the path that a
     /// variable holds. Without it: the folder that `VLLM_CIBENCH_ACCURACY_DATA` names.
     pub data: Option<String>,
-    /// Parts of the benchmark: a GPQA variant (`diamond`), an MMLU language (`DE-DE`), MGSM languages (`en`).
+    /// Parts of the benchmark: a GPQA variant (`diamond`), an MMLU language (`DE-DE`), MGSM languages (`en`), MME's
+    /// categories (`count`).
     #[serde(default)]
     pub subsets: Vec<String>,
     /// How much of it.
     #[serde(default)]
     pub size: Size,
-    /// Ask only so many items, drawn as upstream draws them; MGSM: of each language.
+    /// Ask only so many items, drawn as upstream draws them; MGSM: of each language; MME: so many pictures.
     pub limit: Option<u32>,
     /// How often each item is asked; upstream's number without it.
     pub repeats: Option<u32>,
@@ -114,7 +115,7 @@ pub enum Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compat {
-    /// openai/simple-evals', quirks included.
+    /// The benchmark's own: openai/simple-evals', or MME's script's, quirks included.
     #[default]
     SimpleEvals,
     /// A tolerant reader's.
@@ -265,7 +266,7 @@ impl Spec {
     }
 
     fn check_subsets(&self, mistakes: &mut Mistakes<'_>) {
-        let several = self.subsets.len() > 1 && self.evaluator != Evaluator::Mgsm;
+        let several = self.subsets.len() > 1 && !matches!(self.evaluator, Evaluator::Mgsm | Evaluator::Mme);
         if several {
             mistakes.at("/subsets", format!("expected one part of {} at most", self.evaluator.name()));
         }
@@ -298,10 +299,17 @@ impl Spec {
         }
     }
 
-    /// The messages that ask `prompt`.
-    pub fn messages(&self, prompt: &str) -> Vec<Value> {
+    /// The messages that ask `question`: its text, and behind it its picture, where it has one.
+    pub fn messages(&self, question: &Question) -> Vec<Value> {
         let system = self.system.iter().map(|text| json!({"role": "system", "content": text}));
-        system.chain([json!({"role": "user", "content": prompt})]).collect()
+        let content = match question.picture.as_deref() {
+            None => json!(question.prompt),
+            Some(url) => json!([
+                {"type": "text", "text": question.prompt},
+                {"type": "image_url", "image_url": {"url": url}},
+            ]),
+        };
+        system.chain([json!({"role": "user", "content": content})]).collect()
     }
 
     /// Whether prompts and answers stay out of every file of the run.

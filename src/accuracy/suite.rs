@@ -328,6 +328,7 @@ async fn mark_all(
     for (((question, sent), asked), scored) in questions.iter().zip(sent).zip(asked).zip(scores) {
         rows.push(Row::of(question, sent, asked.as_ref(), scored, spec.redacts()));
     }
+    spec.evaluator.join(&mut rows);
     Ok(rows)
 }
 
@@ -405,7 +406,7 @@ fn conclude(
             "total": tally.total,
             "ok": judgement.ok,
         },
-        "simple_evals": metrics::flat(spec.evaluator, rows),
+        spec.evaluator.upstream(): metrics::flat(spec.evaluator, rows),
         "interval": sure,
         "gate": judgement,
         "tally": tally,

@@ -5,6 +5,7 @@
 
 use super::chance::{Chance, hash};
 use super::exam::{self, Fate};
+use super::picture;
 use serde::{Deserialize, Serialize};
 
 /// A table of questions and how well they are answered.
@@ -29,6 +30,9 @@ pub struct Answering {
 pub struct Known {
     /// A text by which a prompt is known to ask this.
     pub question: String,
+    /// The picture that has to be in the prompt too, in base64 as it is sent: who does not see does not know.
+    #[serde(default)]
+    pub image: Option<String>,
     /// The whole right answer, such as `Answer: C`. Where `choice` is set: the right option's own text.
     pub right: String,
     /// The whole wrong answer.
@@ -57,8 +61,7 @@ pub enum Outcome {
 impl Answering {
     /// What is answered to a prompt, if it asks a known question.
     pub fn outcome(&self, prompt: &str, seed: u64) -> Option<Outcome> {
-        let (index, item) =
-            self.items.iter().enumerate().find(|(_, item)| prompt.contains(&item.question))?;
+        let (index, item) = self.items.iter().enumerate().find(|(_, item)| item.is_asked_by(prompt))?;
         if self.dealt {
             return Some(match exam::fate(self, index, seed) {
                 Fate::Fails => Outcome::Failure,
@@ -80,6 +83,11 @@ impl Answering {
 }
 
 impl Known {
+    fn is_asked_by(&self, prompt: &str) -> bool {
+        let shown = |image: &String| picture::name(image).is_some_and(|name| prompt.contains(&name));
+        prompt.contains(&self.question) && self.image.as_ref().is_none_or(shown)
+    }
+
     fn answer(&self, prompt: &str, right: bool) -> String {
         if !self.choice {
             return if right { self.right.clone() } else { self.wrong.clone() };
@@ -113,6 +121,7 @@ mod tests {
     fn table(right: f64, truncate: f64, fail: f64) -> Answering {
         let item = |n: usize| Known {
             question: format!("question number {n}."),
+            image: None,
             right: format!("Answer: {n}"),
             wrong: "Answer: none".to_owned(),
             choice: false,
@@ -152,8 +161,13 @@ mod tests {
 
     #[test]
     fn a_choice_is_answered_by_the_letter_that_the_prompt_gives_it() {
-        let item =
-            Known { question: "Capital?".into(), right: "Paris".into(), wrong: no_idea(), choice: true };
+        let item = Known {
+            question: "Capital?".into(),
+            image: None,
+            right: "Paris".into(),
+            wrong: no_idea(),
+            choice: true,
+        };
         let known = Answering { items: vec![item.clone()], right: 1.0, ..Answering::default() };
         let prompt = "Capital?\n\nA) Rome\nB) Bern\nC) Paris\nD) Oslo";
         assert_eq!(known.outcome(prompt, 0), Some(Outcome::Text("Answer: C".into())));

@@ -188,6 +188,7 @@ fn what_is_switched_off_is_refused_or_gone() {
 fn known_questions_are_answered_rightly_cut_or_refused() {
     let item = Known {
         question: "6 times 7".into(),
+        image: None,
         right: "Answer: 42".into(),
         wrong: "Answer: 41".into(),
         choice: false,

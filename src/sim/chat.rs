@@ -4,7 +4,7 @@
 //!
 //! 聊天接口：先完整生成，再以整体或流式两种方式呈现。
 
-use super::chance::hash;
+use super::picture;
 use super::reply::{Event, Reply};
 use super::server::{Asked, Server};
 use super::talk::{self, FINGERPRINT, Talk};
@@ -47,7 +47,7 @@ struct Setting {
 }
 
 pub(super) fn answer(server: &Server, asked: &Asked<'_>, body: Map<String, Value>) -> Checked<Reply> {
-    let body = if server.options.capabilities.vision { with_images_named(body) } else { body };
+    let body = if server.options.capabilities.vision { picture::named(body) } else { body };
     let body = validate::chat(talk::lenient(server, body))?;
     validate::stream_interval(&body)?;
     let talk = Talk::new(server, asked, &body, "chatcmpl")?;
@@ -70,21 +70,6 @@ pub(super) fn answer(server: &Server, asked: &Asked<'_>, body: Map<String, Value
         "kv_transfer_params": null, "ec_transfer_params": null, "metrics": null,
     });
     Ok(Reply { account, ..Reply::json(200, value) })
-}
-
-/// A model that sees: each image stands in the prompt as words that only this image has.
-fn with_images_named(mut body: Map<String, Value>) -> Map<String, Value> {
-    let messages = body.get_mut("messages").and_then(Value::as_array_mut).into_iter().flatten();
-    let parts = messages.filter_map(|message| message.get_mut("content")?.as_array_mut()).flatten();
-    for part in parts {
-        let url = part["image_url"]["url"].as_str();
-        let readable = url.and_then(|url| url.strip_prefix("data:image/")?.split_once(";base64,"));
-        if let Some((_, data)) = readable.filter(|(_, data)| !data.is_empty()) {
-            let key: Vec<u64> = data.bytes().map(u64::from).collect();
-            *part = json!({"type": "text", "text": format!("<image {:016x}>", hash(&key))});
-        }
-    }
-    body
 }
 
 /// The prompt of a body that has messages, as `/tokenize` counts it too.

@@ -38,7 +38,7 @@ pub(super) fn fate(exam: &Answering, index: usize, seed: u64) -> Fate {
     }
 }
 
-/// An exam from a JSON file: `{"items": [{"question", "right", "wrong"?, "choice"?}], "right": 0.7, "truncate": 0.1,
+/// An exam from a JSON file: `{"items": [{"question", "image"?, "right", "wrong"?, "choice"?}], "right": 0.7, "truncate": 0.1,
 /// "fail": 0.05, "dealt": true}`.
 ///
 /// # Errors
@@ -64,6 +64,7 @@ mod tests {
     fn exam(count: usize) -> Answering {
         let item = |n: usize| Known {
             question: format!("question number {n}."),
+            image: None,
             right: "Answer: yes".to_owned(),
             wrong: "Answer: no".to_owned(),
             choice: false,

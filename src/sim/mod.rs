@@ -18,6 +18,7 @@ mod log;
 mod messages;
 mod metrics;
 mod options;
+mod picture;
 mod reply;
 mod responses;
 mod sabotage;

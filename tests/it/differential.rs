@@ -104,13 +104,7 @@ fn score(right: bool) -> f64 {
 }
 
 fn evaluator(key: &Key) -> &'static str {
-    match key {
-        Key::Gpqa(_) => "gpqa",
-        Key::Mmlu(_) => "mmlu",
-        Key::Mgsm(_) => "mgsm",
-        Key::Drop(_) => "drop",
-        Key::Humaneval(_) => "humaneval",
-    }
+    key.evaluator().name()
 }
 
 /// The name of the quirk that explains a difference on this answer: it shows there, and brings about just the score

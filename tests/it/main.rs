@@ -44,6 +44,7 @@ mod tools;
 // What a kind of case measures.
 mod accuracy;
 mod accuracy_profiles;
+mod pictures;
 
 // The shipped cases.
 mod functional;

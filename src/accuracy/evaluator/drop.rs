@@ -95,6 +95,7 @@ fn draw(asked: Vec<Item>, shots: &[Item]) -> Vec<Question> {
         Question {
             stem: passage(&item.context),
             prompt: prompt(&item.context, &drawn),
+            picture: None,
             id: item.id,
             repeat: 0,
             sections: Vec::new(),

@@ -95,6 +95,7 @@ fn ask(item: Item, repeat: u32, order: &[u32]) -> Question {
     let right = shown.iter().position(|option| *option == item.options[0]).unwrap_or(0);
     Question {
         prompt: choice::prompt(&item.question, shown),
+        picture: None,
         key: super::Key::Gpqa(Key { letter: LETTERS[right] }),
         stem: item.id.clone(),
         id: item.id,

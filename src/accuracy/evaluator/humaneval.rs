@@ -95,6 +95,7 @@ fn table(supply: &Supply) -> Result<Table, Unready> {
 fn ask((id, key): (String, Key), repeat: u32) -> Question {
     Question {
         prompt: code::prompt(&key.prompt),
+        picture: None,
         key: super::Key::Humaneval(key),
         stem: id.clone(),
         id,

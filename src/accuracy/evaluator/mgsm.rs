@@ -91,6 +91,7 @@ impl Language {
             stem: format!("problem_{index}"),
             sections: vec![self.code.to_owned(), group.to_owned()],
             prompt: format!("{}\n\n{question}", self.instruction),
+            picture: None,
             key: super::Key::Mgsm(Key { language: self.code.to_owned(), target: target.to_owned() }),
         })
     }

@@ -64,6 +64,7 @@ pub(super) fn exam(supply: &Supply, choose: &Choose) -> Result<Exam, Unready> {
             repeat: 0,
             sections: vec![category(record.cell("Subject")).to_owned()],
             prompt: choice::prompt(cell("Question"), ["A", "B", "C", "D"].map(cell)),
+            picture: None,
             key: super::Key::Mmlu(Key { letter }),
         })
     });

@@ -1,27 +1,32 @@
-//! The benchmarks, one file each, asked and scored exactly as openai/simple-evals asks and scores them: an
-//! [`Evaluator`] makes an [`Exam`] of its files, and the [`Key`] of a question marks an answer to it ([`Scored`]).
-//! Must not know how a question is sent or an answer came back.
+//! The benchmarks, one file each, asked and scored exactly as openai/simple-evals asks and scores them, and pictures
+//! as MME does: an [`Evaluator`] makes an [`Exam`] of its files, and the [`Key`] of a question marks an answer to it
+//! ([`Scored`]). Must not know how a question is sent or an answer came back.
 //!
-//! 评测集：题目、提示词、抽取与评分，与 simple-evals 完全一致；每个评测一个文件。
+//! 评测集：题目、提示词、抽取与评分，与 simple-evals（图片题与 MME）完全一致；每个评测一个文件。
 
 mod choice;
 pub mod drop;
 pub mod gpqa;
 pub mod humaneval;
 pub mod mgsm;
+pub mod mme;
 pub mod mmlu;
 pub mod robust;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::accuracy::{
-    data::{DataFile, Supply, Unready},
-    metrics::sample,
-    row::Row,
-    sandbox::Level,
+use crate::{
+    accuracy::{
+        data::{DataFile, Supply, Unready},
+        metrics::sample,
+        row::Row,
+        sandbox::Level,
+        spec::Compat,
+    },
+    workload::sha256_hex,
 };
 
 /// Which benchmark.
@@ -39,16 +44,21 @@ pub enum Evaluator {
     Drop,
     /// HumanEval: functions to write, which are run with their tests.
     Humaneval,
+    /// Pictures, each with two questions to be answered yes or no, as MME has them. The model has to see: such a case
+    /// says `required_capabilities: [chat.vision]`.
+    Mme,
 }
 
 /// Which of a benchmark's items are asked, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Choose {
-    /// So many, drawn or taken from the front as upstream does; all where there is none. MGSM: of each language.
+    /// So many, drawn or taken from the front as upstream does; all where there is none. MGSM: of each language; MME:
+    /// pictures, drawn with both their questions.
     pub limit: Option<u32>,
     /// How often each is asked, where the benchmark repeats; its own number where there is none.
     pub repeats: Option<u32>,
-    /// Parts of the benchmark: a GPQA variant, an MMLU language, MGSM languages; its own choice where empty.
+    /// Parts of the benchmark: a GPQA variant, an MMLU language, MGSM languages, MME's categories; its own choice
+    /// where empty.
     pub subsets: Vec<String>,
     /// What a cell is that pandas would take for a missing one.
     pub cells: Cells,
@@ -89,8 +99,10 @@ pub struct Question {
     pub stem: String,
     /// The parts of the benchmark that it counts in: a subject's category, a language.
     pub sections: Vec<String>,
-    /// The one user message.
+    /// The text of the one user message.
     pub prompt: String,
+    /// The picture in it, as a `data:` URL, where it has one.
+    pub picture: Option<Arc<str>>,
     /// What an answer is marked by.
     pub key: Key,
 }
@@ -110,6 +122,8 @@ pub enum Key {
     Drop(drop::Key),
     /// See [`humaneval`].
     Humaneval(humaneval::Key),
+    /// See [`mme`].
+    Mme(mme::Key),
 }
 
 /// An answer marked.
@@ -138,6 +152,26 @@ pub struct Robust {
     pub score: f64,
 }
 
+impl Question {
+    /// SHA-256 of what is asked, text and picture, hex.
+    pub fn sha256(&self) -> String {
+        match self.picture.as_deref() {
+            None => sha256_hex(self.prompt.as_bytes()),
+            Some(url) => sha256_hex(format!("{}\n{url}", self.prompt).as_bytes()),
+        }
+    }
+}
+
+impl Scored {
+    /// What was found in the answer by the reader that `compat` names.
+    pub fn found(&self, compat: Compat) -> Option<&str> {
+        match compat {
+            Compat::SimpleEvals => self.extracted.as_deref(),
+            Compat::Robust => self.robust.extracted.as_deref(),
+        }
+    }
+}
+
 impl Evaluator {
     /// Its name, as cases write it.
     pub fn name(self) -> &'static str {
@@ -147,7 +181,13 @@ impl Evaluator {
             Self::Mgsm => "mgsm",
             Self::Drop => "drop",
             Self::Humaneval => "humaneval",
+            Self::Mme => "mme",
         }
+    }
+
+    /// Whose figures its own are: the name that they stand under in a result.
+    pub fn upstream(self) -> &'static str {
+        if self == Self::Mme { "mme" } else { "simple_evals" }
     }
 
     /// Reads the files and makes the questions.
@@ -161,6 +201,7 @@ impl Evaluator {
             Self::Mgsm => mgsm::exam(supply, choose),
             Self::Drop => drop::exam(supply, choose),
             Self::Humaneval => humaneval::exam(supply, choose),
+            Self::Mme => mme::exam(supply, choose),
         }
     }
 
@@ -172,13 +213,14 @@ impl Evaluator {
             Self::Mgsm => mgsm::EXTRACTOR,
             Self::Drop => drop::EXTRACTOR,
             Self::Humaneval => humaneval::EXTRACTOR,
+            Self::Mme => mme::EXTRACTOR,
         }
     }
 
-    /// How many items upstream's debug mode asks.
+    /// How many items upstream's debug mode asks; of MME, which has none, five pictures.
     pub fn debug_limit(self) -> u32 {
         match self {
-            Self::Gpqa => 5,
+            Self::Gpqa | Self::Mme => 5,
             Self::Mmlu => 1,
             Self::Mgsm | Self::Drop | Self::Humaneval => 10,
         }
@@ -189,14 +231,14 @@ impl Evaluator {
         match self {
             Self::Gpqa => 10,
             Self::Humaneval => 5,
-            Self::Mmlu | Self::Mgsm | Self::Drop => 1,
+            Self::Mmlu | Self::Mgsm | Self::Drop | Self::Mme => 1,
         }
     }
 
     /// How often upstream asks each item in its debug mode.
     pub fn debug_repeats(self) -> u32 {
         match self {
-            Self::Gpqa | Self::Mmlu | Self::Mgsm | Self::Drop => 1,
+            Self::Gpqa | Self::Mmlu | Self::Mgsm | Self::Drop | Self::Mme => 1,
             Self::Humaneval => 5,
         }
     }
@@ -211,6 +253,13 @@ impl Evaluator {
         rows.iter().filter_map(|row| sample(row, with_sections)).collect()
     }
 
+    /// Sets the scores of answers that are worth something only together with others: MME's two about a picture.
+    pub fn join(self, rows: &mut [Row]) {
+        if self == Self::Mme {
+            mme::join(rows);
+        }
+    }
+
     /// Whether its answers are programs that are run.
     pub fn runs_code(self) -> bool {
         matches!(self, Self::Humaneval)
@@ -218,7 +267,7 @@ impl Evaluator {
 
     /// Whether its items may not be passed on.
     pub fn is_gated(self) -> bool {
-        matches!(self, Self::Gpqa)
+        matches!(self, Self::Gpqa | Self::Mme)
     }
 }
 
@@ -234,6 +283,7 @@ impl Key {
             Self::Mgsm(key) => key.mark(answer),
             Self::Drop(key) => key.mark(answer),
             Self::Humaneval(key) => key.mark(answer).await?,
+            Self::Mme(key) => key.mark(answer),
         })
     }
 
@@ -245,6 +295,7 @@ impl Key {
             Self::Mgsm(_) => Evaluator::Mgsm,
             Self::Drop(_) => Evaluator::Drop,
             Self::Humaneval(_) => Evaluator::Humaneval,
+            Self::Mme(_) => Evaluator::Mme,
         }
     }
 
@@ -256,6 +307,7 @@ impl Key {
             Self::Mgsm(key) => key.target.clone(),
             Self::Drop(key) => key.answers.join("|"),
             Self::Humaneval(key) => format!("check({})", key.entry_point),
+            Self::Mme(key) => key.answer.word().to_owned(),
         }
     }
 }

@@ -102,9 +102,35 @@ pub(super) fn span(text: &str, score: impl Fn(&str) -> f64) -> Robust {
     Robust { score: plain.map_or(0.0, score), extracted: plain.map(str::to_owned) }
 }
 
+/// Marks `text` by the last yes or no that is introduced as the answer, else by the first of all: who explains
+/// begins with it.
+pub(super) fn yes_or_no(text: &str, right: &str) -> Robust {
+    static INTRODUCED: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(&format!(r"(?i){MARKER}{DRESS}(?:is|[:：])?{DRESS}(yes|no)(?:[^\p{{L}}\p{{N}}]|$)"))
+    });
+    static WORD: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\b(yes|no)\b"));
+    let found = last_group(&INTRODUCED, text).or_else(|| WORD.find(text).map(|found| found.as_str()));
+    let extracted = found.map(str::to_lowercase);
+    Robust { score: f64::from(u8::from(extracted.as_deref() == Some(right))), extracted }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yes_and_no_are_found_in_sentences() {
+        for (text, found) in [
+            ("Yes", Some("yes")),
+            ("**No**, there is none; yes, I am sure.", Some("no")),
+            ("There is no doubt: yes. The answer is **Yes**.", Some("yes")),
+            ("Answer: no.", Some("no")),
+            ("Nothing, yesterday", None),
+        ] {
+            assert_eq!(yes_or_no(text, "yes").extracted.as_deref(), found, "{text:?}");
+        }
+        assert_eq!((yes_or_no("YES!", "yes").score, yes_or_no("YES!", "no").score), (1.0, 0.0));
+    }
 
     #[test]
     fn letters_are_found_in_whatever_dress() {

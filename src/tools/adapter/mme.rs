@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
-use crate::tools::{Figure, Record};
+use crate::{
+    mme::{MOST, Pairs, answer},
+    tools::{Figure, Record},
+};
 
 const PERCEPTION: [&str; 10] = [
     "existence",
@@ -25,26 +28,24 @@ const PERCEPTION: [&str; 10] = [
 ];
 const COGNITION: [&str; 4] =
     ["commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"];
-/// What a subtask is worth at most.
-const MOST: f64 = 200.0;
 
 pub(super) fn read(files: &[(Utf8PathBuf, String)]) -> Result<Record, String> {
     let mut scores = BTreeMap::new();
-    let mut figures = Vec::new();
+    let mut all_figures = Vec::new();
     for (path, text) in files {
         let name = path.file_stem().unwrap_or_default();
         if !PERCEPTION.contains(&name) && !COGNITION.contains(&name) {
             return Err(format!("expected a subtask of MME as the name of {path}, found `{name}`"));
         }
-        let subtask = Subtask::read(text).map_err(|told| format!("{path}: {told}"))?;
-        figures.extend(subtask.figures(name));
-        scores.insert(name, subtask.score());
+        let pairs = subtask(text).map_err(|told| format!("{path}: {told}"))?;
+        all_figures.extend(figures(name, pairs));
+        scores.insert(name, pairs.score());
     }
-    figures.extend(together("perception", &PERCEPTION, &scores));
-    figures.extend(together("cognition", &COGNITION, &scores));
+    all_figures.extend(together("perception", &PERCEPTION, &scores));
+    all_figures.extend(together("cognition", &COGNITION, &scores));
     let all: Vec<&str> = PERCEPTION.into_iter().chain(COGNITION).collect();
-    figures.extend(together("total", &all, &scores));
-    Ok(Record { version: None, made_at: None, figures, requests: None })
+    all_figures.extend(together("total", &all, &scores));
+    Ok(Record { version: None, made_at: None, figures: all_figures, requests: None })
 }
 
 /// The sum of `subtasks`, where every one of them was scored: part of a sum is none.
@@ -53,80 +54,35 @@ fn together(metric: &str, subtasks: &[&str], scores: &BTreeMap<&str, f64>) -> Op
     Some(Figure { raw: sum, ..Figure::ratio("mme", metric, sum / (MOST * subtasks.len() as f64)) })
 }
 
-/// How many answers and images there are, and how many are right.
-struct Subtask {
-    answers: u64,
-    right: u64,
-    images: u64,
-    both: u64,
+/// Which answers about each picture of a subtask are right.
+fn subtask(text: &str) -> Result<Pairs, String> {
+    let mut by_image: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [image, _, wanted, said] = cells.as_slice() else {
+            return Err(format!("line {number}: expected 4 cells, found {}", cells.len()));
+        };
+        let wanted = answer(wanted).ok_or_else(|| {
+            format!("line {number}: expected Yes or No as the right answer, found {wanted:?}")
+        })?;
+        by_image.entry(image).or_default().push(answer(said) == Some(wanted));
+    }
+    if by_image.is_empty() {
+        return Err("incomplete: it holds no answer".to_owned());
+    }
+    let two = |(image, all): (&&str, &Vec<bool>)| {
+        <[bool; 2]>::try_from(all.as_slice())
+            .map_err(|_| format!("incomplete: expected two answers about `{image}`, found {}", all.len()))
+    };
+    Ok(Pairs::of(by_image.iter().map(two).collect::<Result<Vec<_>, _>>()?))
 }
 
-impl Subtask {
-    fn read(text: &str) -> Result<Self, String> {
-        let mut by_image: BTreeMap<&str, Vec<bool>> = BTreeMap::new();
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-            let cells: Vec<&str> = line.split('\t').collect();
-            let [image, _, wanted, said] = cells.as_slice() else {
-                return Err(format!("line {number}: expected 4 cells, found {}", cells.len()));
-            };
-            let wanted = answer(wanted).ok_or_else(|| {
-                format!("line {number}: expected Yes or No as the right answer, found {wanted:?}")
-            })?;
-            by_image.entry(image).or_default().push(answer(said) == Some(wanted));
-        }
-        if let Some((image, all)) = by_image.iter().find(|(_, all)| all.len() != 2) {
-            return Err(format!("incomplete: expected two answers about `{image}`, found {}", all.len()));
-        }
-        let count = |is: fn(&&Vec<bool>) -> bool| by_image.values().filter(is).count() as u64;
-        match by_image.len() as u64 {
-            0 => Err("incomplete: it holds no answer".to_owned()),
-            images => Ok(Self {
-                answers: 2 * images,
-                right: by_image.values().flatten().filter(|right| **right).count() as u64,
-                images,
-                both: count(|all| all.iter().all(|right| *right)),
-            }),
-        }
-    }
-
-    fn acc(&self) -> f64 {
-        self.right as f64 / self.answers as f64
-    }
-
-    fn acc_plus(&self) -> f64 {
-        self.both as f64 / self.images as f64
-    }
-
-    /// From 0 to 200.
-    fn score(&self) -> f64 {
-        100.0 * (self.acc() + self.acc_plus())
-    }
-
-    fn figures(&self, name: &str) -> [Figure; 3] {
-        [
-            Figure { n: Some(self.answers), ..Figure::ratio(name, "acc", self.acc()) },
-            Figure { n: Some(self.images), ..Figure::ratio(name, "acc_plus", self.acc_plus()) },
-            Figure { raw: self.score(), ..Figure::ratio(name, "score", self.score() / MOST) },
-        ]
-    }
-}
-
-/// Yes or no: the word, its first letter alone, or what stands among the first four characters; else neither.
-fn answer(text: &str) -> Option<bool> {
-    let plain = text.trim().to_lowercase().replace('.', "");
-    match plain.as_str() {
-        "yes" | "y" => return Some(true),
-        "no" | "n" => return Some(false),
-        _ => {}
-    }
-    let head: String = plain.chars().take(4).collect();
-    if head.contains("yes") {
-        Some(true)
-    } else if head.contains("no") {
-        Some(false)
-    } else {
-        None
-    }
+fn figures(name: &str, pairs: Pairs) -> [Figure; 3] {
+    [
+        Figure { n: Some(2 * pairs.images), ..Figure::ratio(name, "acc", pairs.acc()) },
+        Figure { n: Some(pairs.images), ..Figure::ratio(name, "acc_plus", pairs.acc_plus()) },
+        Figure { raw: pairs.score(), ..Figure::ratio(name, "score", pairs.score() / MOST) },
+    ]
 }
 
 #[cfg(test)]
@@ -171,20 +127,6 @@ mod tests {
         assert_eq!(read(&files).unwrap().find(Some("mme"), Some("total")).unwrap().raw, 2800.0);
         files.pop();
         assert!(read(&files).unwrap().find(Some("mme"), Some("perception")).is_err());
-    }
-
-    #[test]
-    fn an_answer_is_read_as_mmes_script_reads_it() {
-        for (text, expected) in [
-            ("Yes", Some(true)),
-            (" no. ", Some(false)),
-            ("Y", Some(true)),
-            ("No, there is not", Some(false)),
-            ("It is a yes", None),
-            ("", None),
-        ] {
-            assert_eq!(answer(text), expected, "{text:?}");
-        }
     }
 
     #[test]
