@@ -15,6 +15,7 @@ pub mod answers;
 pub mod data;
 pub mod evaluator;
 pub mod gate;
+pub mod item;
 pub mod metrics;
 mod model;
 mod preflight;

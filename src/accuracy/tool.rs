@@ -13,6 +13,7 @@ use st_harness::{
 use crate::{
     accuracy::{
         gate::{Power, Sureness, judge_score, one_sided_level},
+        item::{self, Item},
         results,
         spec::Spec,
         statistics::{Interval, differ, wilson},
@@ -21,7 +22,7 @@ use crate::{
         verdict::{at, ending},
     },
     client::Target,
-    tools::{Done, Figure, Settings, Stopped, Tools, Unit, Use, Wanted},
+    tools::{Done, Figure, Samples, Settings, Stopped, Tools, Unit, Use, Wanted},
     workload::workload,
 };
 
@@ -35,8 +36,8 @@ pub(super) async fn observe(tools: &Tools, spec: &Spec, used: &Use, cx: &Cx<Targ
     let wanted = Wanted { used, settings: &settings, required: spec.required, redact: spec.redacts() };
     match tools.run(wanted, cx).await {
         Ok(done) => {
-            let mut observation = conclude(spec, &cx.case, used, &done);
-            write(spec, cx, &mut observation);
+            let (mut observation, items) = conclude(spec, &cx.case, used, &done);
+            write(spec, cx, &items, &mut observation);
             observation.artifacts.extend(done.artifacts);
             observation.notes.extend(done.notes);
             observation
@@ -68,8 +69,8 @@ fn settings(spec: &Spec) -> Settings {
     settings
 }
 
-/// From what a tool says to an observation.
-fn conclude(spec: &Spec, case: &ExpandedCase, used: &Use, done: &Done) -> Observation {
+/// From what a tool says to an observation, and to the items that later runs are compared with.
+fn conclude(spec: &Spec, case: &ExpandedCase, used: &Use, done: &Done) -> (Observation, Vec<Item>) {
     let refuse = |told: String| {
         let reason = at(case, "/tool", Reason::new("tool-result", told));
         let details = Details { schema: SCHEMA.to_owned(), value: json!({"tool": done.told(used)}) };
@@ -83,9 +84,14 @@ fn conclude(spec: &Spec, case: &ExpandedCase, used: &Use, done: &Done) -> Observ
                 other.name(),
                 other.raw
             );
-            return refuse(told);
+            return (refuse(told), Vec::new());
         }
-        Err(told) => return refuse(told),
+        Err(told) => return (refuse(told), Vec::new()),
+    };
+    let (items, unpaired) = match done.samples(figure) {
+        Ok(Samples::Each(samples)) => (Item::of_samples(samples), None),
+        Ok(Samples::Unmarked(why)) => (Vec::new(), Some(why)),
+        Err(told) => return (refuse(told), Vec::new()),
     };
     let correct = correct(figure);
     let tally = Tally {
@@ -112,8 +118,10 @@ fn conclude(spec: &Spec, case: &ExpandedCase, used: &Use, done: &Done) -> Observ
         "interval": sure,
         "gate": judgement,
         "tool": done.told(used),
+        "items": items.len(),
+        "no_items": unpaired,
     });
-    Observation {
+    let observation = Observation {
         outcome: ending(spec, case, &tally, &judgement, &sure, refused),
         notes: Vec::new(),
         measurements: measurements(spec, used, figure, &sure),
@@ -121,7 +129,8 @@ fn conclude(spec: &Spec, case: &ExpandedCase, used: &Use, done: &Done) -> Observ
         artifacts: Vec::new(),
         workload: Some(workload(workload_key(spec, used, done, figure))),
         seed: None,
-    }
+    };
+    (observation, items)
 }
 
 const SCHEMA: &str = "accuracy_tool/1";
@@ -196,16 +205,23 @@ fn workload_key(spec: &Spec, used: &Use, done: &Done, figure: &Figure) -> Map<St
     }
 }
 
-/// `{dataset}_{model}_{time}.json`, as of an evaluator of ours.
-fn write(spec: &Spec, cx: &Cx<Target>, observation: &mut Observation) {
+/// `{dataset}_{model}_{time}.json`, as of an evaluator of ours, and `items.jsonl`, where there are items: names, hashes
+/// and scores, no text.
+fn write(spec: &Spec, cx: &Cx<Target>, items: &[Item], observation: &mut Observation) {
     let Some(details) = &observation.details else { return };
     let time = jiff::Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
     let name = format!("{}.json", results::stem(spec.dataset(), &cx.world.model, &time));
     let score = details.value["accuracy"]["score"].as_f64();
     let flat = score.map(|score| ("score".to_owned(), score)).into_iter().collect();
-    match cx.folder.write("results", &name, "application/json", &results::json(&flat, &details.value)) {
-        Ok(artifact) => observation.artifacts.push(artifact),
-        Err(error) => observation.notes.push(note("files", error.to_string())),
+    let mut files = vec![("results", name, "application/json", results::json(&flat, &details.value))];
+    if !items.is_empty() {
+        files.push((item::TOOL_ROLE, "items.jsonl".to_owned(), "application/jsonl", Item::lines(items)));
+    }
+    for (role, name, media, text) in files {
+        match cx.folder.write(role, &name, media, &text) {
+            Ok(artifact) => observation.artifacts.push(artifact),
+            Err(error) => observation.notes.push(note("files", error.to_string())),
+        }
     }
 }
 

@@ -23,9 +23,9 @@ use super::{
     runs::{Runs, Scored},
 };
 use crate::accuracy::{
-    gate::{Comparison, Score, Verdict, compare, compare_scores},
+    gate::{Comparison, Score, Verdict, compare_items, compare_scores},
+    item::{self, Item},
     rescore,
-    row::Row,
     spec::{Compat, Gate},
 };
 
@@ -72,8 +72,10 @@ fn alone(runs: &Runs, enforced: bool) -> Ruling {
 /// Item by item, where both runs left their items.
 fn held(before: &Scored<'_>, subject: &Subject<'_>, details: &Value) -> Comparison {
     let gate = gate(details);
+    let compat = compat(details);
+    let items = |trial, folder| items(trial, folder, compat);
     match (items(before.trial, before.folder), items(subject.trial, subject.folder)) {
-        (Some(earlier), Some(now)) => compare(&earlier, &now, compat(details), &gate),
+        (Some(earlier), Some(now)) => compare_items(&earlier, &now, &gate),
         _ => {
             let earlier = before.trial.details.as_ref().map_or(&Value::Null, |details| &details.value);
             compare_scores(score(earlier), score(details), &gate)
@@ -81,10 +83,16 @@ fn held(before: &Scored<'_>, subject: &Subject<'_>, details: &Value) -> Comparis
     }
 }
 
-/// The items of a trial whose files lie below `folder`, where it has any.
-fn items(trial: &TrialFinished, folder: &Utf8Path) -> Option<Vec<Row>> {
-    let items = trial.artifacts.iter().find(|artifact| artifact.role == "items")?;
-    rescore::read(&std::fs::read_to_string(folder.join(&items.path)).ok()?).ok()
+/// The items of a trial whose files lie below `folder`, where it has any: rows of ours, or what a tool said of each.
+fn items(trial: &TrialFinished, folder: &Utf8Path, compat: Compat) -> Option<Vec<Item>> {
+    let text = |role: &str| {
+        let file = trial.artifacts.iter().find(|artifact| artifact.role == role)?;
+        std::fs::read_to_string(folder.join(&file.path)).ok()
+    };
+    match text("items") {
+        Some(rows) => Some(Item::of_rows(&rescore::read(&rows).ok()?, compat)),
+        None => Item::read(&text(item::TOOL_ROLE)?).ok(),
+    }
 }
 
 /// How its case wants it to be judged.

@@ -83,6 +83,9 @@ pub struct RawResult {
     pub path: String,
     /// Which format it has.
     pub adapter: Adapter,
+    /// The files that tell of each sample, one or several, where the adapter knows them (`lm_eval`, `evalscope`): with
+    /// them two runs are compared sample by sample. They have to be there, fresh, and to add up to the result.
+    pub samples: Option<String>,
 }
 
 /// A start that shows that the tool works, without a server.
@@ -247,6 +250,10 @@ impl RawTool {
                 wrong.push((format!("/env/{name}"), unknown(held, &known)));
             }
         }
+        if self.result.samples.is_some() && !self.result.adapter.reads_samples() {
+            let message = "expected nothing: this adapter knows no samples";
+            wrong.push(("/result/samples".to_owned(), message.to_owned()));
+        }
         for (pointer, command) in [("/command", &self.command), ("/dry_run/command", &self.dry_run.command)] {
             if command.first().is_none_or(String::is_empty) {
                 wrong.push((pointer.to_owned(), "expected a program, found none".to_owned()));
@@ -311,6 +318,10 @@ pub(super) mod tests {
             (json!({"command": []}), "expected a program, found none"),
             (json!({"options": {"tasks": ["--tasks"]}}), "nothing is called `tasks` here"),
             (json!({"env": {"A": "{x}"}}), "nothing is called `x` here"),
+            (
+                json!({"result": {"path": "r", "adapter": "mme", "samples": "s"}}),
+                "expected nothing: this adapter knows no samples",
+            ),
             (
                 json!({"parameters": {"type": "objec", "additionalProperties": false}}),
                 "expected a JSON Schema",

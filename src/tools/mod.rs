@@ -4,7 +4,7 @@
 //! they judge what a record says.
 //!
 //! ```text
-//! configs/tools/*.yaml ─read─▶ Tools ─fill(case, server)─▶ Invocation ─run─▶ its own folder ─found─▶ text ─adapter─▶ Record
+//! configs/tools/*.yaml ─read─▶ Tools ─fill(case, server)─▶ Invocation ─run─▶ its own folder ─found─▶ text ─adapter─▶ Record, Samples
 //!     lint: every mistake        plan: `tool plan`           smoke: `tool smoke`           there, fresh, one, not empty
 //! ```
 //!
@@ -17,11 +17,13 @@ mod fill;
 mod found;
 mod record;
 mod run;
+mod sample;
 mod scratch;
 
 pub use adapter::Adapter;
 pub use catalogue::{HOME_VARIABLE, Tools};
-pub use file::{DryRun, Kind, RawTool, Tool, schema};
+pub use file::{DryRun, Kind, RawResult, RawTool, Tool, schema};
 pub use fill::{Invocation, Settings, Use};
 pub use record::{Figure, Record, Unit};
 pub use run::{Done, Stopped, Wanted};
+pub use sample::{Sample, Samples};

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value, json};
 use st_harness::{
     folder::RunFolder,
@@ -14,7 +14,7 @@ use st_harness::{
 };
 
 use super::{
-    Invocation, Kind, Record, Settings, Tool, Tools, Use,
+    Adapter, Figure, Invocation, Kind, RawResult, Record, Samples, Settings, Tool, Tools, Use,
     fill::{OPTIONAL, Places, case_dir, said_by},
     found,
     scratch::Scratch,
@@ -39,6 +39,8 @@ pub struct Done {
     pub record: Record,
     /// Its own version, where it told.
     pub version: Option<String>,
+    /// What its files say of each sample, where its description names them, and who reads them.
+    samples: Option<SampleFiles>,
     /// SHA-256 of the result, hex, as the tool wrote it.
     pub result_sha256: String,
     /// What was started, as a shell would be told it.
@@ -93,9 +95,10 @@ impl Tools {
         let scratch = Scratch::new("vllm-cibench-tool").map_err(|told| stopped("tool", told))?;
         let mut trial = Trial { tools: self, tool, wanted, cx, artifacts: Vec::new(), notes: Vec::new() };
         match trial.carry_out(&scratch).await {
-            Ok((record, version, result_sha256, line)) => {
+            Ok(left) => {
                 let Trial { artifacts, notes, .. } = trial;
-                Ok(Done { record, version, result_sha256, line, artifacts, notes })
+                let Left { record, version, samples, result_sha256, line } = left;
+                Ok(Done { record, version, samples, result_sha256, line, artifacts, notes })
             }
             Err(reason) => Err(Stopped {
                 outcome: Outcome::Errored(Reasons::one(reason)),
@@ -178,6 +181,18 @@ fn stopped(kind: &str, told: String) -> Stopped {
     Stopped { outcome, artifacts: Vec::new(), notes: Vec::new() }
 }
 
+/// Files that tell of each sample, with who reads them.
+type SampleFiles = (Adapter, Vec<(Utf8PathBuf, String)>);
+
+/// What a run left that can be believed.
+struct Left {
+    record: Record,
+    version: Option<String>,
+    samples: Option<SampleFiles>,
+    result_sha256: String,
+    line: String,
+}
+
 /// One run under way, and what it has left so far.
 struct Trial<'a> {
     tools: &'a Tools,
@@ -189,10 +204,7 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    async fn carry_out(
-        &mut self,
-        scratch: &Scratch,
-    ) -> Result<(Record, Option<String>, String, String), Reason> {
+    async fn carry_out(&mut self, scratch: &Scratch) -> Result<Left, Reason> {
         let errored = |told: String| Reason::new("tool", told);
         let out = scratch.path().join("out");
         std::fs::create_dir(&out).map_err(|error| errored(format!("cannot create {out}: {error}")))?;
@@ -203,6 +215,7 @@ impl Trial<'_> {
         let adapter = self.tool.raw.result.adapter;
         let files = found::result(&out, &self.tool.raw.result.path, adapter.takes_several(), begun);
         let files = files.map_err(|told| self.told("tool-result", told))?;
+        let samples = self.samples(&out, begun)?;
         // Whoever's answers may not be passed on: of MME they are the result itself.
         let hidden = adapter.takes_several() && self.wanted.redact;
         for (path, text) in files.iter().filter(|_| !hidden) {
@@ -227,7 +240,17 @@ impl Trial<'_> {
             self.note("tool-version", told);
         }
         let all: String = files.iter().map(|(_, text)| text.as_str()).collect();
-        Ok((record, version, sha256_hex(all.as_bytes()), invocation.line()))
+        let result_sha256 = sha256_hex(all.as_bytes());
+        Ok(Left { record, version, samples, result_sha256, line: invocation.line() })
+    }
+
+    /// The files that tell of each sample, where the tool's description names them.
+    fn samples(&self, out: &Utf8Path, begun: SystemTime) -> Result<Option<SampleFiles>, Reason> {
+        let RawResult { samples: Some(pattern), adapter, .. } = &self.tool.raw.result else {
+            return Ok(None);
+        };
+        let files = found::result(out, pattern, true, begun);
+        files.map(|files| Some((*adapter, files))).map_err(|told| self.told("tool-result", told))
     }
 
     fn invocation(&self, out: &Utf8Path) -> Invocation {
@@ -345,6 +368,17 @@ impl Trial<'_> {
 }
 
 impl Done {
+    /// What it says of the samples behind `figure`.
+    ///
+    /// # Errors
+    /// In one line, where they do not add up to the figure, or cannot be read.
+    pub fn samples(&self, figure: &Figure) -> Result<Samples, String> {
+        match &self.samples {
+            Some((adapter, files)) => adapter.samples(files, figure),
+            None => Ok(Samples::Unmarked("it leaves no file of them that is known here".to_owned())),
+        }
+    }
+
     /// What is told of it in a suite's own record.
     pub fn told(&self, used: &Use) -> Value {
         json!({

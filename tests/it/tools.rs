@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::crate_root::{CrateRoot, Ran};
 
 const LM_EVAL: &str = include_str!("../fixtures/tools/lm_eval.json");
+const LM_EVAL_SAMPLES: &str = include_str!("../fixtures/tools/lm_eval_samples.jsonl");
 const VLLM_BENCH: &str = include_str!("../fixtures/tools/vllm_bench.json");
 
 /// A tool that runs `script`, in whose first argument is its output folder.
@@ -199,6 +200,74 @@ fn a_tool_is_listed_previewed_and_tried_without_a_server() {
     let tried = root.run(&["tool", "smoke", "mine"]);
     assert_eq!((tried.code, tried.out.starts_with("mine starts")), (Some(0), true), "{}", tried.err);
     assert_eq!(root.run(&["tool", "smoke", "lm_eval"]).code, Some(6));
+}
+
+/// As the real tool: the result, and a line for each sample.
+const WITH_SAMPLES: &str = "cp $2/samples.jsonl $1/samples_open_sums_2026-11-28.jsonl; GOOD";
+
+fn with_samples(script: &str) -> CrateRoot {
+    let script = script.replace("GOOD", GOOD);
+    let described = tool("accuracy", "lm_eval", &script)
+        .replace("adapter: lm_eval}", "adapter: lm_eval, samples: 'samples_*.jsonl'}");
+    let case = CASE.replace("min_score: 0.4", "gate: {alpha: 0.2}");
+    CrateRoot::new()
+        .file("configs/tools/mine.yaml", &described)
+        .file("cases/accuracy/smoke.yaml", &case)
+        .file("cases/accuracy/daily.yaml", &case)
+        .file("cases/accuracy/pr.yaml", &case)
+        .file("lm_eval.json", LM_EVAL)
+        .file("samples.jsonl", LM_EVAL_SAMPLES)
+}
+
+#[test]
+fn two_runs_of_a_tool_are_compared_sample_by_sample() {
+    let root = with_samples(WITH_SAMPLES);
+    let daily = root.run(&["run", "--run-type", "daily"]);
+    assert_eq!(daily.code, Some(0), "{}", daily.err);
+    let items = root.left("trials/accuracy.daily.sums/items.jsonl");
+    assert_eq!(
+        (items.lines().count(), items.contains("plus")),
+        (6, false),
+        "names and scores, no text: {items}"
+    );
+
+    let worse = LM_EVAL.replace("\"exact_match,last-number\": 0.5", "\"exact_match,last-number\": 0.0");
+    assert_ne!(worse, LM_EVAL);
+    let root = root
+        .file("lm_eval.json", &worse)
+        .file("samples.jsonl", &LM_EVAL_SAMPLES.replace("\"exact_match\": 1.0", "\"exact_match\": 0.0"));
+    let ran = root.run(&["run", "--run-type", "pr", "--json"]);
+    let json: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.err));
+    let compared = &json["gates"][0]["numbers"]["comparison"];
+    assert_eq!(
+        (ran.code, &compared["pairs"], &compared["lost"], &compared["gained"]),
+        (Some(1), &json!(6), &json!(3), &json!(0)),
+        "{json:#}"
+    );
+    // Three that changed, all for the worse: one chance in eight.
+    assert_eq!(compared["chances"]["worse"], json!(0.125));
+    assert!(root.left("junit.xml").contains("lost: 0#0, 2#0, 4#0"), "{}", root.left("junit.xml"));
+}
+
+#[test]
+fn samples_that_are_missing_or_do_not_add_up_are_an_error() {
+    for (script, told) in [
+        ("GOOD", "missing: it left no result `samples_*.jsonl`"),
+        (
+            "head -n 5 $2/samples.jsonl > $1/samples_open_sums_2026.jsonl; GOOD",
+            "incomplete: 5 samples of `open_sums",
+        ),
+        (
+            "head -c 900 $2/samples.jsonl > $1/samples_open_sums_2026.jsonl; GOOD",
+            "incomplete: samples_open_sums_2026.jsonl",
+        ),
+    ] {
+        let root = with_samples(script);
+        let (ran, _) = run(&root);
+        let junit = root.left("junit.xml");
+        assert_eq!(ran.code, Some(6), "{script}: {}", ran.err);
+        assert!(junit.contains("<error") && junit.contains(told), "{script}\n{told}\n{junit}");
+    }
 }
 
 const PERF: &str = "cases:\n  - id: chat\n    tool: {name: mine}\n    concurrency: 2\n    input_len: 32\n    output_len: 16\n    \

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::accuracy::{
+    item::Item,
     row::Row,
     spec::{Compat, Gate},
     statistics::{Mean, PValues, differ, sign_flip},
@@ -92,19 +93,24 @@ pub fn compare_scores(before: Score, now: Score, gate: &Gate) -> Comparison {
     }
 }
 
-struct Pair<'a> {
-    stem: &'a str,
+struct Pair {
+    stem: String,
     flip: Flip,
+}
+
+/// Compares `now` with `before`, as `compat` reads the answers: see [`compare_items`].
+pub fn compare(before: &[Row], now: &[Row], compat: Compat, gate: &Gate) -> Comparison {
+    compare_items(&Item::of_rows(before, compat), &Item::of_rows(now, compat), gate)
 }
 
 /// Compares `now` with `before`, joined by item and repeat. Runs that asked otherwise (another prompt, other
 /// sampling) are not compared.
-pub fn compare(before: &[Row], now: &[Row], compat: Compat, gate: &Gate) -> Comparison {
-    let earlier: HashMap<(&str, u32), &Row> =
-        before.iter().map(|row| ((row.id.as_str(), row.repeat), row)).collect();
-    let both: Vec<(&Row, &Row)> =
-        now.iter().filter_map(|row| Some((*earlier.get(&(row.id.as_str(), row.repeat))?, row))).collect();
-    let otherwise = both.iter().filter(|(old, new)| old.request_sha256 != new.request_sha256).count();
+pub fn compare_items(before: &[Item], now: &[Item], gate: &Gate) -> Comparison {
+    let earlier: HashMap<(&str, u32), &Item> =
+        before.iter().map(|item| ((item.id.as_str(), item.repeat), item)).collect();
+    let both: Vec<(&Item, &Item)> =
+        now.iter().filter_map(|item| Some((*earlier.get(&(item.id.as_str(), item.repeat))?, item))).collect();
+    let otherwise = both.iter().filter(|(old, new)| old.asked != new.asked).count();
     if both.is_empty() || otherwise > 0 {
         let told = match both.len() {
             0 => "the earlier run asked none of these questions".to_owned(),
@@ -114,18 +120,11 @@ pub fn compare(before: &[Row], now: &[Row], compat: Compat, gate: &Gate) -> Comp
         };
         return nothing(told);
     }
-    let pair = |(old, new): &(&'_ Row, &'_ Row)| {
-        let (before, now) = (old.score(compat)?, new.score(compat)?);
-        Some((before, now))
+    let pair = |(old, new): &(&Item, &'_ Item)| {
+        let flip = Flip { id: new.id.clone(), repeat: new.repeat, before: old.score?, now: new.score? };
+        Some((new.stem.clone(), flip))
     };
-    let pairs: Vec<Pair<'_>> = both
-        .iter()
-        .filter_map(|both| {
-            let (before, now) = pair(both)?;
-            let new = both.1;
-            Some(Pair { stem: &new.stem, flip: Flip { id: new.id.clone(), repeat: new.repeat, before, now } })
-        })
-        .collect();
+    let pairs: Vec<Pair> = both.iter().filter_map(pair).map(|(stem, flip)| Pair { stem, flip }).collect();
     decide(&pairs, gate)
 }
 
@@ -142,9 +141,9 @@ fn nothing(told: String) -> Comparison {
     }
 }
 
-fn decide(pairs: &[Pair<'_>], gate: &Gate) -> Comparison {
-    let change = |pair: &Pair<'_>| pair.flip.now - pair.flip.before;
-    let Some(mean) = Mean::of(pairs.iter().map(|pair| (pair.stem, change(pair)))) else {
+fn decide(pairs: &[Pair], gate: &Gate) -> Comparison {
+    let change = |pair: &Pair| pair.flip.now - pair.flip.before;
+    let Some(mean) = Mean::of(pairs.iter().map(|pair| (pair.stem.as_str(), change(pair)))) else {
         return nothing("no question was answered in both runs".to_owned());
     };
     let is_binary =
@@ -185,10 +184,10 @@ fn verdict(change: f64, chances: Option<PValues>, low: Option<f64>, gate: &Gate)
 }
 
 /// What each stem lost, less what it gained.
-fn nets(pairs: &[Pair<'_>]) -> Vec<i64> {
+fn nets(pairs: &[Pair]) -> Vec<i64> {
     let mut nets: BTreeMap<&str, i64> = BTreeMap::new();
     for pair in pairs {
-        let net = nets.entry(pair.stem).or_default();
+        let net = nets.entry(&pair.stem).or_default();
         *net += i64::from(pair.flip.before > pair.flip.now) - i64::from(pair.flip.now > pair.flip.before);
     }
     nets.into_values().collect()

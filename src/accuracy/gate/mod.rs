@@ -5,7 +5,7 @@
 
 mod compare;
 
-pub use compare::{Comparison, Flip, Score, compare, compare_scores};
+pub use compare::{Comparison, Flip, Score, compare, compare_items, compare_scores};
 
 use serde::Serialize;
 

@@ -1,19 +1,23 @@
 //! `results_{time}.json` of lm-eval: `results.{task}."{metric},{filter}"` with its standard error under
-//! `"{metric}_stderr,{filter}"`. Groups have no samples of their own and are told without a number of them. Shown with
-//! 0.4.13.
+//! `"{metric}_stderr,{filter}"`. Groups have no samples of their own and are told without a number of them. Beside it,
+//! `samples_{task}_{time}.jsonl` has a line for each document and filter. Shown with 0.4.13.
 //!
 //! lm-eval 结果解析。
 
+use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use super::{Node, root};
-use crate::tools::{Figure, Record, Unit};
+use super::{Node, json_lines, root};
+use crate::tools::{Figure, Record, Sample, Samples, Unit};
+
+/// Sums of the same numbers in another order differ by so much.
+const ROUNDING: f64 = 1e-9;
 
 pub(super) fn read(value: &Value) -> Result<Record, String> {
     let document = root(value);
     let mut figures = Vec::new();
     for (task, results) in document.get("results")?.members()? {
-        let n = samples(&document, task)?;
+        let n = sample_count(&document, task)?;
         let higher = document.get("higher_is_better")?;
         let higher = higher.find(task)?;
         for (key, value) in results.members()? {
@@ -51,7 +55,7 @@ pub(super) fn read(value: &Value) -> Result<Record, String> {
 }
 
 /// How many samples a task was measured on, which has to be as many as were asked for.
-fn samples(document: &Node<'_>, task: &str) -> Result<Option<u64>, String> {
+fn sample_count(document: &Node<'_>, task: &str) -> Result<Option<u64>, String> {
     let Some(samples) = document.get("n-samples")?.find(task)? else { return Ok(None) };
     let (whole, used) = (samples.get("original")?.count()?, samples.get("effective")?.count()?);
     let limit = document.get("config")?.find("limit")?.map(|limit| limit.number()).transpose()?;
@@ -68,6 +72,48 @@ fn samples(document: &Node<'_>, task: &str) -> Result<Option<u64>, String> {
         return Err(format!("incomplete: {used} of {asked} samples of `{task}`"));
     }
     Ok(Some(used))
+}
+
+/// The samples behind `figure`: those of its task's file that went through its filter.
+pub(super) fn samples(files: &[(Utf8PathBuf, String)], figure: &Figure) -> Result<Samples, String> {
+    if figure.n.is_none() {
+        return Ok(Samples::Unmarked(format!(
+            "`{}` is a group, which has no samples of its own",
+            figure.task
+        )));
+    }
+    let prefix = format!("samples_{}_", figure.task);
+    let is_meant = |path: &Utf8PathBuf| {
+        let rest = path.file_name().and_then(|name| name.strip_prefix(&prefix));
+        // Another task's name may begin with this one's; a time begins with a digit.
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let meant: Vec<_> = files.iter().filter(|(path, _)| is_meant(path)).collect();
+    let [(path, text)] = meant.as_slice() else {
+        return Err(format!("expected one file `{prefix}*.jsonl`, found {}", meant.len()));
+    };
+    let mut samples = Vec::new();
+    for (name, line) in json_lines(path, text)? {
+        let line = root(&line);
+        let at = |told: String| format!("{name}: {told}");
+        if Some(line.get("filter").and_then(|filter| filter.text()).map_err(at)?) != figure.variant.as_deref()
+        {
+            continue;
+        }
+        let marked = line.get(&figure.metric).map_err(at)?;
+        let Ok(score) = marked.ratio() else {
+            let why = format!("`{}` is no mark from 0 to 1 of each sample", figure.metric);
+            return Ok(Samples::Unmarked(why));
+        };
+        let text = |key: &str| line.get(key).and_then(|node| node.text()).map_err(at);
+        samples.push(Sample {
+            id: line.get("doc_id").and_then(|id| id.count()).map_err(at)?.to_string(),
+            repeat: 0,
+            asked: format!("{}:{}", text("prompt_hash")?, text("target_hash")?),
+            score,
+        });
+    }
+    Samples::held_against(samples, figure, ROUNDING)
 }
 
 #[cfg(test)]
@@ -88,6 +134,54 @@ mod tests {
         assert!(figure.stderr.is_some_and(|error| (error - 0.2236).abs() < 1e-4));
         assert!(record.made_at.is_some_and(|at| at > 1.7e9));
         assert_eq!(record.figures.len(), 1);
+    }
+
+    fn files() -> Vec<(Utf8PathBuf, String)> {
+        let text = include_str!("../../../tests/fixtures/tools/lm_eval_samples.jsonl");
+        let other = "{\"torn".to_owned();
+        vec![
+            ("sim/samples_open_sums_2026-11-28T20-25-00.jsonl".into(), text.to_owned()),
+            ("sim/samples_open_sums_more_2026-11-28T20-25-00.jsonl".into(), other),
+        ]
+    }
+
+    fn told(files: &[(Utf8PathBuf, String)]) -> Result<Samples, String> {
+        samples(files, &read(&document()).unwrap().figures[0])
+    }
+
+    #[test]
+    fn the_samples_of_a_real_run_add_up_to_its_result() {
+        let Ok(Samples::Each(samples)) = told(&files()) else { panic!("{:?}", told(&files())) };
+        let scores: Vec<(&str, f64)> =
+            samples.iter().map(|sample| (sample.id.as_str(), sample.score)).collect();
+        assert_eq!(scores, [("0", 1.0), ("1", 0.0), ("2", 1.0), ("3", 0.0), ("4", 1.0), ("5", 0.0)]);
+        assert_ne!(samples[0].asked, samples[1].asked);
+    }
+
+    #[test]
+    fn samples_that_are_not_all_there_are_no_samples() {
+        let change = |change: &dyn Fn(&str) -> String| vec![(files()[0].0.clone(), change(&files()[0].1))];
+        for (files, expected) in [
+            (Vec::new(), "expected one file `samples_open_sums_*.jsonl`, found 0"),
+            (change(&|text| text.lines().skip(1).collect::<Vec<_>>().join("\n")), "incomplete: 5 samples of"),
+            (change(&|text| text[..text.len() - 9].to_owned()), "line 6: expected JSON"),
+            (
+                change(&|text| text.replace("\"exact_match\": 0.0", "\"exact_match\": 1.0")),
+                "to have the mean 0.5 of the result, found 1",
+            ),
+            (change(&|text| text.replace("last-number", "other")), "incomplete: 0 samples of"),
+            (
+                change(&|text| text.replace("prompt_hash", "hash")),
+                "line 1: expected `prompt_hash`, found no such key",
+            ),
+        ] {
+            let found = told(&files).unwrap_err();
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
+        let unmarked = change(&|text| text.replace("\"exact_match\": 0.0", "\"exact_match\": [1, 2]"));
+        assert!(matches!(told(&unmarked), Ok(Samples::Unmarked(_))));
+        let group = Figure { n: None, ..Figure::ratio("sums", "exact_match", 0.5) };
+        assert!(matches!(samples(&[], &group), Ok(Samples::Unmarked(_))));
     }
 
     #[test]

@@ -13,11 +13,11 @@ mod opencompass;
 mod simple_evals;
 mod vllm_bench;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use super::{Figure, Record, Samples};
 use node::Node;
 
 /// The format of a result.
@@ -63,6 +63,24 @@ impl Adapter {
         }
     }
 
+    /// Whether it knows the files in which its tool tells of each sample.
+    pub fn reads_samples(self) -> bool {
+        matches!(self, Self::LmEval | Self::Evalscope)
+    }
+
+    /// What the files that tell of each sample say of those behind `figure`.
+    ///
+    /// # Errors
+    /// In one line what was expected and what was found: another layout, a cut line, fewer samples than the figure has,
+    /// or others.
+    pub fn samples(self, files: &[(Utf8PathBuf, String)], figure: &Figure) -> Result<Samples, String> {
+        match self {
+            Self::LmEval => lm_eval::samples(files, figure),
+            Self::Evalscope => evalscope::samples(files, figure),
+            _ => Ok(Samples::Unmarked("nothing is known of this tool's samples".to_owned())),
+        }
+    }
+
     fn read_text(self, text: &str) -> Result<Record, String> {
         match self {
             Self::Mme => Err("expected a file for each subtask".to_owned()),
@@ -80,6 +98,17 @@ impl Adapter {
 fn json(text: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(text)
         .map_err(|error| format!("expected JSON, found something else or half of it: {error}"))
+}
+
+/// Each line of a file as a document, with what to call it.
+fn json_lines(path: &Utf8Path, text: &str) -> Result<Vec<(String, serde_json::Value)>, String> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let read = |(number, line): (usize, &str)| {
+        let name = format!("{path}: line {number}");
+        let value = json(line).map_err(|told| format!("incomplete: {name}: {told}"))?;
+        Ok((name, value))
+    };
+    lines.map(read).collect()
 }
 
 /// `value` as an object of a document.
