@@ -5,13 +5,13 @@
 use std::io::Write as _;
 
 use camino::Utf8PathBuf;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use st_harness::{diag::Problems, exit::Exit};
 
 use super::fail;
 use crate::{
     config::Environment,
-    tools::{Tool, Tools},
+    tools::{Said, Tool, Tools},
 };
 
 /// What `tool` is told.
@@ -28,19 +28,39 @@ pub(super) struct ToolArgs {
 enum What {
     /// Every tool, and whether it is installed; a mistake in any file is told, and ends with 2
     List,
-    /// The command that a case would start, and nothing is started
-    Plan {
-        /// The file in configs/tools/, without its ending
-        name: String,
-        /// Its parameters, as a JSON object
-        #[arg(long, value_name = "JSON", default_value = "{}")]
-        with: String,
-    },
+    /// What a case would start, where, what it has to leave and within which time; nothing is started
+    Plan(PlanArgs),
     /// Start it without a server, to see that it starts, and ask for its version
     Smoke {
         /// The file in configs/tools/, without its ending
         name: String,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct PlanArgs {
+    /// The file in configs/tools/, without its ending
+    name: String,
+    /// Its parameters, as a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    with: String,
+    /// The server, with its /v1; a stand-in without it
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// The model's name in requests; a stand-in without it
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Something that the case says, such as max_tokens=512; again for more
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+    /// As JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(super) fn tool(args: &ToolArgs) -> Exit {
@@ -51,7 +71,7 @@ pub(super) fn tool(args: &ToolArgs) -> Exit {
     let named = |name: &str| tools.get(name).map_err(|told| fail(Exit::Usage, format!("error: {told}")));
     match &args.what {
         What::List => list(&tools),
-        What::Plan { name, with } => named(name).map_or_else(|exit| exit, |tool| plan(&tools, tool, with)),
+        What::Plan(args) => named(&args.name).map_or_else(|exit| exit, |tool| plan(&tools, tool, args)),
         What::Smoke { name } => named(name).map_or_else(|exit| exit, |tool| smoke(&tools, tool)),
     }
 }
@@ -74,8 +94,8 @@ fn kind(tool: &Tool) -> String {
         .unwrap_or_default()
 }
 
-fn plan(tools: &Tools, tool: &Tool, with: &str) -> Exit {
-    let with: Map<String, Value> = match serde_json::from_str(with) {
+fn plan(tools: &Tools, tool: &Tool, args: &PlanArgs) -> Exit {
+    let with: Map<String, Value> = match serde_json::from_str(&args.with) {
         Ok(with) => with,
         Err(error) => return fail(Exit::Usage, format!("error: --with: expected a JSON object: {error}")),
     };
@@ -85,13 +105,20 @@ fn plan(tools: &Tools, tool: &Tool, with: &str) -> Exit {
             wrong.into_iter().map(|(pointer, told)| format!("error: --with{pointer}: {told}")).collect();
         return fail(Exit::Usage, told.join("\n"));
     }
-    let invocation = tools.preview(tool, &with);
-    say(&format!("cd {}\n", invocation.cwd));
-    for (name, value) in &invocation.env {
-        say(&format!("export {name}={value}\n"));
+    let said = Said {
+        base_url: args.base_url.clone(),
+        model: args.model.clone(),
+        settings: args.set.iter().cloned().collect(),
+    };
+    let plan = match tools.plan(tool, &with, &said) {
+        Ok(plan) => plan,
+        Err(told) => return fail(Exit::Usage, format!("error: --set: {told}")),
+    };
+    match args.json {
+        true => say(&format!("{:#}\n", json!(plan))),
+        false => say(&plan.text()),
     }
-    say(&format!("{}\n", invocation.line()));
-    if let Err(told) = tools.installed(tool) {
+    if let Some(told) = &plan.missing {
         eprintln!("{told}");
     }
     Exit::Ok

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use st_harness::{
     folder::RunFolder,
     suite::Cx,
@@ -15,7 +15,7 @@ use st_harness::{
 
 use super::{
     Adapter, Figure, Invocation, Kind, RawResult, Record, Samples, Settings, Tool, Tools, Use,
-    fill::{OPTIONAL, Places, case_dir, said_by},
+    fill::{Places, case_dir},
     found,
     scratch::Scratch,
 };
@@ -106,21 +106,6 @@ impl Tools {
                 notes: trial.notes,
             }),
         }
-    }
-
-    /// What would be started, with stand-ins for what a case and a server say.
-    pub fn preview(&self, tool: &Tool, with: &Map<String, Value>) -> Invocation {
-        let said = said_by(tool.raw.kind).iter().filter(|name| !OPTIONAL.contains(name));
-        let settings: Settings = said.map(|name| (*name, format!("<{name}>"))).collect();
-        let places = Places {
-            base_url: "<base_url>/v1",
-            model: "<model>",
-            out: Utf8Path::new("<out>"),
-            home: &self.home(tool),
-            root: &self.root,
-            case_dir: &case_dir(&self.root, None, tool.raw.kind),
-        };
-        Invocation::of(tool, with, &settings, &places, None)
     }
 
     /// What a tool says when it is only asked to show that it starts.

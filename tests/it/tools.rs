@@ -196,6 +196,23 @@ fn a_tool_is_listed_previewed_and_tried_without_a_server() {
     );
     let planned = root.run(&["tool", "plan", "mine", "--with", "{\"extra\": \"a b\"}"]);
     assert!(planned.out.contains("'a b'") && planned.out.contains("'<base_url>/v1'"), "{}", planned.out);
+    for line in [
+        "started in     <out>",
+        "environment    KEY=***",
+        "has to leave   <out>/**/result.json (exactly one file, new, not empty; read as lm_eval)",
+        "kept beside it <out>/*.jsonl (samples)",
+        "exit codes     0",
+        "time limit     5 s, and 1 s to end when asked to; then it is killed with all that it started",
+    ] {
+        assert!(planned.out.lines().any(|told| told == line), "{line}\n{}", planned.out);
+    }
+    let mut filled =
+        root.command(&["tool", "plan", "mine", "--json", "--base-url", "http://h:1/v1", "--model", "m"]);
+    let filled = Ran::of(filled.env("VLLM_CIBENCH_API_KEY", "sk-seeded-key").output().expect("it starts"));
+    let filled: Value = serde_json::from_str(&filled.out).expect("JSON");
+    assert_eq!((&filled["argv"][6], &filled["argv"][7]), (&json!("http://h:1/v1"), &json!("m")));
+    assert_eq!((&filled["env"], &filled["time_limit_s"]), (&json!({"KEY": "***"}), &json!(5.0)));
+    assert_eq!(root.run(&["tool", "plan", "mine", "--set", "max_token=5"]).code, Some(2));
     assert_eq!(root.run(&["tool", "plan", "mine", "--with", "{\"extr\": 1}"]).code, Some(2));
     let tried = root.run(&["tool", "smoke", "mine"]);
     assert_eq!((tried.code, tried.out.starts_with("mine starts")), (Some(0), true), "{}", tried.err);
