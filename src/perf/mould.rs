@@ -4,19 +4,20 @@
 //!
 //! 同形事件的快速比对，免去重复解析。
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use crate::perf::record::Channel;
 
-/// The texts of which only matters whether there is any.
-const TEXTS: [&[u8]; 4] =
-    [b"\"content\":\"", b"\"reasoning\":\"", b"\"reasoning_content\":\"", b"\"text\":\""];
-/// The server's running count.
-const COUNT: &[u8] = b"\"completion_tokens\":";
-/// A count that nobody reads, and that runs as well.
-const TOTAL: &[u8] = b"\"total_tokens\":";
+/// The texts of which only matters whether there is any. What finds them is made once: every answer needs it.
+static TEXTS: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| {
+    ["\"content\":\"", "\"reasoning\":\"", "\"reasoning_content\":\"", "\"text\":\""].map(Finder::new)
+});
+/// The server's running count, and a count that nobody reads, and that runs as well.
+static NUMBERS: LazyLock<[(Finder<'static>, Part); 2]> = LazyLock::new(|| {
+    [(Finder::new("\"completion_tokens\":"), Part::Count), (Finder::new("\"total_tokens\":"), Part::Number)]
+});
 /// So many moulds in a row that took nothing are enough: such a stream is parsed.
 const PATIENCE: u32 = 8;
 
@@ -118,9 +119,9 @@ fn parts(event: &[u8], count: Option<u64>) -> Option<Vec<(Range<usize>, Part)>> 
         return None;
     }
     let mut parts = Vec::with_capacity(3);
-    for key in TEXTS {
-        for at in memmem::find_iter(event, key) {
-            let begin = at + key.len();
+    for key in TEXTS.iter() {
+        for at in key.find_iter(event) {
+            let begin = at + key.needle().len();
             let length = event[begin..].iter().position(|byte| *byte == b'"')?;
             if length > 0 {
                 parts.push((begin..begin + length, Part::Text));
@@ -130,10 +131,10 @@ fn parts(event: &[u8], count: Option<u64>) -> Option<Vec<(Range<usize>, Part)>> 
     if parts.len() != 1 {
         return None;
     }
-    for (key, part) in [(COUNT, Part::Count), (TOTAL, Part::Number)] {
-        let mut found = memmem::find_iter(event, key);
+    for (key, part) in NUMBERS.iter() {
+        let (part, mut found) = (*part, key.find_iter(event));
         if let Some(at) = found.next() {
-            let begin = at + key.len();
+            let begin = at + key.needle().len();
             let (told, length) = number(&event[begin..])?;
             if found.next().is_some() || (part == Part::Count && count != Some(told)) {
                 return None;
