@@ -123,7 +123,7 @@ fn ours(load: &Load, root_url: &str, folder: &Utf8Path) -> Result<Command, Strin
         "cases": [{
             "id": CASE,
             "about": load.name(),
-            "control_method": "fixed",
+            "control_method": load.control_method(),
             "concurrency": load.streams,
             "concurrency_backend": load.backend,
             "requests": load.requests,

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::null::{Pattern, Script};
 
@@ -25,6 +26,8 @@ pub struct Load {
     pub prompt_tokens: u32,
     /// How events come.
     pub pattern: Pattern,
+    /// Over how long our own streams begin, in milliseconds: one by one, each with its first request. 0: all at once.
+    pub climb_ms: u64,
     /// Who carries our own load.
     pub backend: Backend,
 }
@@ -42,7 +45,8 @@ pub enum Backend {
 
 impl Load {
     /// The usual one of so many streams: about eight seconds, 50 tokens a second a stream; from 5000 streams on 5, so
-    /// that the whole stays at fifty thousand.
+    /// that the whole stays at fifty thousand. So many do not begin at once, or else they would all be due at once for
+    /// ever after, since all answers take equally long: they begin over the length of an answer.
     pub fn of(streams: u32) -> Self {
         let many = streams >= 5000;
         Self {
@@ -53,14 +57,31 @@ impl Load {
             interval_ms: if many { 200 } else { 20 },
             prompt_tokens: 32,
             pattern: Pattern::default(),
+            climb_ms: if many { 4000 } else { 0 },
             backend: Backend::default(),
         }
     }
 
+    /// How a case of ours says when its streams begin.
+    pub(super) fn control_method(&self) -> Value {
+        if self.climb_ms == 0 {
+            return json!("fixed");
+        }
+        json!({"climb": {
+            "growth_rate": self.streams,
+            "growth_interval_ms": self.climb_ms,
+            "mode": "linear",
+        }})
+    }
+
     /// In a few words.
     pub fn name(&self) -> String {
+        let climb = match self.climb_ms {
+            0 => String::new(),
+            ms => format!(", begun over {ms} ms"),
+        };
         format!(
-            "{} streams, {} requests × {} tokens, one each {} ms, {}",
+            "{} streams, {} requests × {} tokens, one each {} ms, {}{climb}",
             self.streams,
             self.requests,
             self.tokens,
@@ -87,5 +108,6 @@ impl Load {
     pub(super) fn length(&self) -> Duration {
         let answer = self.first_ms + self.interval_ms * u64::from(self.tokens.saturating_sub(1));
         Duration::from_millis(answer) * self.requests.div_ceil(self.streams.max(1))
+            + Duration::from_millis(self.climb_ms)
     }
 }

@@ -33,6 +33,9 @@ pub(super) struct BenchArgs {
     /// From a token to the next, in milliseconds, instead of 20 (200 from 5000 streams on)
     #[arg(long, value_name = "MS")]
     interval_ms: Option<u64>,
+    /// Have our own streams begin one by one over so many milliseconds, instead of together (4000 from 5000 streams on)
+    #[arg(long, value_name = "MS")]
+    climb_ms: Option<u64>,
     /// Who carries our own load
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
@@ -65,6 +68,7 @@ impl BenchArgs {
             tokens: self.tokens.unwrap_or(usual.tokens),
             interval_ms: self.interval_ms.unwrap_or(usual.interval_ms),
             pattern,
+            climb_ms: self.climb_ms.unwrap_or(usual.climb_ms),
             backend: self.backend,
             ..usual
         }
