@@ -4,6 +4,7 @@
 //! 一次 HTTP 交换的类型。
 
 use std::{
+    any::Any,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -108,6 +109,18 @@ pub enum Event<'a> {
     Bytes(Stamp, &'a [u8]),
     /// It is over.
     End(Stamp, End),
+}
+
+/// Takes the events of one exchange as they happen, on whichever thread sees them.
+pub trait Listener: Any + Send {
+    /// Takes the next one. Must not block: other exchanges wait meanwhile.
+    fn hear(&mut self, event: Event<'_>);
+}
+
+impl<F: FnMut(Event<'_>) + Send + 'static> Listener for F {
+    fn hear(&mut self, event: Event<'_>) {
+        self(event);
+    }
 }
 
 /// How an attempt ended.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Position;
 
 use super::{
-    ClientError, Event, Fault, Limits, Phase, Request, Stamp,
+    ClientError, Event, Fault, Limits, Phase, Request, Route, Stamp,
     address::Address,
     connect::{Watch, watched},
 };
@@ -86,7 +86,7 @@ impl Http {
             headers: pairs(response.headers()),
         });
         loop {
-            let (until, limit) = clock.piece();
+            let (until, limit) = clock.piece(Duration::ZERO);
             let piece = timeout_at(until, response.chunk()).await;
             let at = Stamp::now();
             match piece {
@@ -99,18 +99,18 @@ impl Http {
         }
     }
 
-    /// `request` as the bytes that HTTP/1.1 makes of it.
+    /// `request` to `url` as the bytes that HTTP/1.1 makes of it.
     ///
     /// # Errors
     /// When it can be none.
-    pub(super) fn written(&self, address: &Address, request: &Request) -> Result<Vec<u8>, Fault> {
-        let outgoing = self.outgoing(address, request)?;
-        let (url, headers) = (outgoing.url(), outgoing.headers());
+    pub(super) fn written(&self, url: &Url, request: &Request) -> Result<Vec<u8>, Fault> {
+        let (headers, in_chunks) = self.headers(request)?;
+        let method = method(request)?;
         let body = request.body.as_deref();
         let mut bytes = Vec::with_capacity(512 + body.map_or(0, <[u8]>::len));
         let path = &url[Position::BeforePath..Position::AfterQuery];
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
-        put(&[outgoing.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
+        put(&[method.as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
         if !headers.contains_key(HOST) {
             put(&[b"host: ", url[Position::BeforeHost..Position::AfterPort].as_bytes(), b"\r\n"]);
         }
@@ -119,10 +119,9 @@ impl Http {
                 put(&[name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
             }
         }
-        for (name, value) in headers {
+        for (name, value) in &headers {
             put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
         }
-        let in_chunks = body.is_some() && outgoing.body().is_some_and(|body| body.as_bytes().is_none());
         match body {
             Some(_) if in_chunks => put(&[b"transfer-encoding: chunked\r\n"]),
             Some(body) if !headers.contains_key(CONTENT_LENGTH) => {
@@ -143,15 +142,24 @@ impl Http {
             Some(body) => bytes.extend(body),
             None => {}
         }
+        // Thousands of them are kept until the end of a run.
+        bytes.shrink_to_fit();
         Ok(bytes)
     }
 
     fn outgoing(&self, address: &Address, request: &Request) -> Result<reqwest::Request, Fault> {
-        let unsendable = |message: String| Fault::Unsendable { message };
-        let method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| unsendable(format!("`{}` is no HTTP method", request.method)))?;
-        let url = Url::parse(&address.url(&request.route))
-            .map_err(|error| unsendable(format!("path `{}`: {error}", request.route.path())))?;
+        let (headers, in_chunks) = self.headers(request)?;
+        let mut outgoing = reqwest::Request::new(method(request)?, url(address, &request.route)?);
+        *outgoing.headers_mut() = headers;
+        *outgoing.body_mut() = request.body.clone().map(|body| match in_chunks {
+            true => reqwest::Body::wrap_stream(stream::iter([Ok::<_, Infallible>(body)])),
+            false => reqwest::Body::from(body),
+        });
+        Ok(outgoing)
+    }
+
+    /// What goes out beside what the transport itself says, and whether the body goes in chunks.
+    fn headers(&self, request: &Request) -> Result<(HeaderMap, bool), Fault> {
         let mut headers = HeaderMap::new();
         let mut in_chunks = false;
         for (name, value) in &request.headers {
@@ -178,14 +186,22 @@ impl Http {
         if headers.get(AUTHORIZATION).is_some_and(|value| value.is_empty()) {
             headers.remove(AUTHORIZATION);
         }
-        let mut outgoing = reqwest::Request::new(method, url);
-        *outgoing.headers_mut() = headers;
-        *outgoing.body_mut() = request.body.clone().map(|body| match in_chunks {
-            true => reqwest::Body::wrap_stream(stream::iter([Ok::<_, Infallible>(body)])),
-            false => reqwest::Body::from(body),
-        });
-        Ok(outgoing)
+        Ok((headers, in_chunks && request.body.is_some()))
     }
+}
+
+fn unsendable(message: String) -> Fault {
+    Fault::Unsendable { message }
+}
+
+fn method(request: &Request) -> Result<Method, Fault> {
+    Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| unsendable(format!("`{}` is no HTTP method", request.method)))
+}
+
+/// Where `route` lies.
+pub(super) fn url(address: &Address, route: &Route) -> Result<Url, Fault> {
+    Url::parse(&address.url(route)).map_err(|error| unsendable(format!("path `{}`: {error}", route.path())))
 }
 
 fn pool(tls: &ClientConfig) -> Result<reqwest::Client, ClientError> {
@@ -225,10 +241,10 @@ impl Clock<'_> {
         (later(self.begun, limit), limit)
     }
 
-    /// Of the next piece of the body.
-    pub(super) fn piece(&self) -> (Instant, Duration) {
+    /// Of the next piece of the body, after so long a pause.
+    pub(super) fn piece(&self, pause: Duration) -> (Instant, Duration) {
         let end = (later(self.begun, self.limits.total), self.limits.total);
-        let idle = self.limits.idle.map(|idle| (later(Instant::now(), idle), idle));
+        let idle = self.limits.idle.map(|idle| (later(Instant::now(), idle.saturating_sub(pause)), idle));
         idle.map_or(end, |idle| if idle.0 < end.0 { idle } else { end })
     }
 }

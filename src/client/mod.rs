@@ -28,7 +28,9 @@ pub use address::ClientError;
 pub(crate) use curl::quoted;
 pub use curl::{curl_line, curl_line_from};
 pub use direct::{Direct, Outgoing};
-pub use exchange::{Attempt, Connection, End, Event, Exchange, Fault, Phase, Request, Route, Stamp};
+pub use exchange::{
+    Attempt, Connection, End, Event, Exchange, Fault, Listener, Phase, Request, Route, Stamp,
+};
 pub use frames::Frames;
 pub use limits::Limits;
 pub use retry::Retry;

@@ -28,18 +28,19 @@ pub struct ThreadUse {
     pub wait_ns: Option<u64>,
 }
 
-/// Runs `work` on this thread, and says what it took.
-pub(crate) fn thread(work: impl FnOnce()) -> ThreadUse {
+/// Runs `work` on this thread, and says what it took, beside what came of it.
+pub(crate) fn thread<R>(work: impl FnOnce() -> R) -> (R, ThreadUse) {
     let (begun, cpu, waited) = (Stamp::now(), cpu_ns(), wait_ns());
-    work();
+    let result = work();
     let ran = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
-    ThreadUse {
+    let taken = ThreadUse {
         name: std::thread::current().name().unwrap_or_default().to_owned(),
         id: own_id(),
         wall_ns: Stamp::now().0.saturating_sub(begun.0),
         cpu_ns: ran(cpu_ns(), cpu),
         wait_ns: ran(wait_ns(), waited),
-    }
+    };
+    (result, taken)
 }
 
 fn own_id() -> Option<u64> {
@@ -240,13 +241,13 @@ mod tests {
 
     #[test]
     fn a_thread_that_computes_takes_a_processor_and_one_that_sleeps_does_not() {
-        let busy = thread(|| {
+        let ((), busy) = thread(|| {
             let begun = std::time::Instant::now();
             while begun.elapsed().as_millis() < 30 {
                 std::hint::spin_loop();
             }
         });
-        let asleep = thread(|| std::thread::sleep(std::time::Duration::from_millis(30)));
+        let ((), asleep) = thread(|| std::thread::sleep(std::time::Duration::from_millis(30)));
         assert!(busy.wall_ns >= 30_000_000 && asleep.wall_ns >= 30_000_000);
         assert!(busy.cpu_ns.unwrap() > 4 * asleep.cpu_ns.unwrap(), "{busy:?} {asleep:?}");
     }

@@ -4,59 +4,67 @@
 //! expected.
 //!
 //! ```text
-//! Outgoing ─write─▶ Link ─read, stamp─▶ Answer: head ─▶ body: length | chunks | until close ─▶ Event
+//! Outgoing ─write─▶ Link ┐
+//!                        ├─ Reactor: wait, read, stamp ─▶ Exchange ─▶ Answer: head ─▶ body: length | chunks | until close
+//! perform ◀── its end ───┘                                   └─ Event ─▶ Listener
 //! ```
 //!
 //! 面向 http:// 压测的直连传输层：预构造请求、逐读记时、零拷贝分帧。
 
+mod acks;
 mod answer;
 mod body;
+mod exchange;
 mod head;
 mod link;
+mod reactor;
 
 use std::{
-    future::{Future, poll_fn},
+    convert::Infallible,
+    future::poll_fn,
+    io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     sync::Semaphore,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use self::{
-    answer::Answer,
-    link::{Link, Links},
+    acks::Acks,
+    exchange::{Exchange, Progress},
+    reactor::{Held, Reactor},
 };
 use super::{
-    Client, Connection, End, Event, Fault, Limits, Phase, Request, Stamp, Wire,
+    Client, Connection, End, Event, Fault, Limits, Listener, Phase, Request, Route, Stamp, Wire,
     address::Address,
-    cut,
-    http::{Clock, Http, timeout, words},
+    http::{Clock, Http, timeout, url, words},
 };
 
-/// Of one read.
-const READ: usize = 64 << 10;
 /// So many connections are being made ahead at a time: more would overflow the queue of a listening server, and wait a
 /// second for the repetition. A request that needs one waits for no one.
 const AHEAD: usize = 64;
 
-/// A client of one server for the threads of a load; each has [one of its own](Self::apart).
+/// A client of one server for the threads of a load; each has [one of its own](Self::apart), and beside its requests
+/// [runs](Self::run) what reads the answers.
 pub struct Direct {
     http: Http,
     address: Arc<Address>,
     /// Resolved once, so that no request waits for a name.
     resolved: Arc<Result<Vec<SocketAddr>, String>>,
     ahead: Arc<Semaphore>,
-    idle: Links,
-    /// Reads go here, one at a time.
-    scratch: Mutex<Box<[u8]>>,
+    acks: Arc<Acks>,
+    /// Where the last request goes that was prepared.
+    last: Mutex<Option<(Route, Arc<Url>)>>,
+    reactor: Reactor,
 }
 
 /// A request as the bytes that go out, or why it cannot.
@@ -75,37 +83,64 @@ impl Direct {
         if client.recorder.is_some() || client.address.is_https() {
             return None;
         }
+        let reactor = Reactor::new().ok()?;
         let resolved = client.address.resolve();
         Some(Self {
             http: http.clone(),
             address: Arc::clone(&client.address),
             resolved: Arc::new(resolved),
             ahead: Arc::new(Semaphore::new(AHEAD)),
-            idle: Links::default(),
-            scratch: scratch(),
+            acks: Arc::default(),
+            last: Mutex::default(),
+            reactor,
         })
     }
 
     /// Another one to the same server, with connections of its own.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the system has no event loop for it.
+    pub fn apart(&self) -> io::Result<Self> {
+        Ok(Self {
             http: self.http.clone(),
             address: Arc::clone(&self.address),
             resolved: Arc::clone(&self.resolved),
             ahead: Arc::clone(&self.ahead),
-            idle: Links::default(),
-            scratch: scratch(),
-        }
+            acks: Arc::clone(&self.acks),
+            last: Mutex::default(),
+            reactor: Reactor::new()?,
+        })
     }
 
     /// Builds the bytes of `request`.
     pub fn prepare(&self, request: &Request) -> Outgoing {
+        let url = self.url(&request.route);
         Outgoing {
-            bytes: self.http.written(&self.address, request),
+            bytes: url.and_then(|url| self.http.written(&url, request)),
             head_only: request.method == "HEAD",
             read_size: request.read_size,
         }
+    }
+
+    /// Where `route` lies; read once for all requests in a row that go there.
+    fn url(&self, route: &Route) -> Result<Arc<Url>, Fault> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, url)) if known == route => Ok(Arc::clone(url)),
+            _ => {
+                let url = Arc::new(url(&self.address, route)?);
+                *last = Some((route.clone(), Arc::clone(&url)));
+                Ok(url)
+            }
+        }
+    }
+
+    /// Reads the answers of all requests under way, as long as it is polled: beside them, on the same thread.
+    ///
+    /// # Errors
+    /// When the system ends it.
+    pub async fn run(&self) -> io::Result<Infallible> {
+        self.reactor.run().await
     }
 
     /// Opens a connection for a request to come. What goes wrong is left for that request to meet again.
@@ -114,53 +149,33 @@ impl Direct {
             let _turn = self.ahead.acquire().await;
             tokio::time::timeout(limits.connect, self.open()).await
         };
-        if let Some(Ok(Ok((link, _)))) = cancel.run_until_cancelled(open).await {
-            self.idle.put(link);
+        if let Some(Ok(Ok((held, _)))) = cancel.run_until_cancelled(open).await {
+            held.put_back();
         }
     }
 
-    /// As [`Client::perform`].
-    pub async fn perform(
+    /// As [`Client::perform`], as long as it [runs](Self::run); gives `listener` back.
+    pub async fn perform<L: Listener>(
         &self,
         outgoing: &Outgoing,
         limits: &Limits,
         cancel: &CancellationToken,
-        mut on: impl FnMut(Event<'_>) + Send,
-    ) {
-        let mut hear = |event: Event<'_>| cut(event, outgoing.read_size, &mut on);
-        let result = self.attempt(outgoing, limits, cancel, &mut hear).await;
-        let (at, end) = match result {
-            Ok(at) => (at, End::Complete),
-            Err(fault) => (Stamp::now(), End::Broken(fault)),
-        };
-        hear(Event::End(at, end));
-    }
-
-    /// One attempt: hands on everything but the end, and says when it was.
-    async fn attempt(
-        &self,
-        outgoing: &Outgoing,
-        limits: &Limits,
-        cancel: &CancellationToken,
-        on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Result<Stamp, Fault> {
-        let bytes = outgoing.bytes.as_ref().map_err(Clone::clone)?;
+        mut listener: L,
+    ) -> L {
         let clock = Clock { begun: Instant::now(), limits };
-        let cancelled = pin!(cancel.cancelled());
-        let link = self.link(&clock, cancel, on).await?;
-        let mut exchange = Exchange {
-            link,
-            rest: bytes,
-            unwritten: None,
-            answer: Answer::to(outgoing.head_only),
-            deadline: clock.headers(),
+        let held = match &outgoing.bytes {
+            Ok(_) => self.link(&clock, cancel, &mut listener).await,
+            Err(fault) => Err(fault.clone()),
         };
-        let result = exchange.run(&clock, cancelled, &self.scratch, on).await;
-        if result.is_ok() && exchange.rest.is_empty() && exchange.answer.may_go_on() {
-            exchange.link.has_served();
-            self.idle.put(exchange.link);
-        }
-        result
+        let (result, mut listener) = match held {
+            Ok(held) => carry(held, outgoing, &clock, cancel, listener).await,
+            Err(fault) => (Err(fault), listener),
+        };
+        listener.hear(match result {
+            Ok(at) => Event::End(at, End::Complete),
+            Err(fault) => Event::End(Stamp::now(), End::Broken(fault)),
+        });
+        listener
     }
 
     /// A connection that stands: one that was there, or a new one.
@@ -168,128 +183,61 @@ impl Direct {
         &self,
         clock: &Clock<'_>,
         cancel: &CancellationToken,
-        on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Result<Link, Fault> {
-        let (found, closed) = self.idle.take();
-        if let Some(link) = found {
-            on(Event::Connected(Connection::Reused));
-            return Ok(link);
+        listener: &mut impl Listener,
+    ) -> Result<Held<'_>, Fault> {
+        let (found, closed) = self.reactor.take();
+        if let Some(held) = found {
+            listener.hear(Event::Connected(Connection::Reused));
+            return Ok(held);
         }
         let (until, limit) = clock.connection();
         let open = tokio::time::timeout_at(until, self.open());
         let Some(opened) = cancel.run_until_cancelled(open).await else { return Err(Fault::Cancelled) };
-        let (link, took) = opened.map_err(|_| timeout(Phase::Connect, limit))??;
-        on(Event::Connected(if closed { Connection::Replaced(took) } else { Connection::Opened(took) }));
-        Ok(link)
+        let (held, took) = opened.map_err(|_| timeout(Phase::Connect, limit))??;
+        let connection = if closed { Connection::Replaced(took) } else { Connection::Opened(took) };
+        listener.hear(Event::Connected(connection));
+        Ok(held)
     }
 
-    async fn open(&self) -> Result<(Link, Duration), Fault> {
+    async fn open(&self) -> Result<(Held<'_>, Duration), Fault> {
         let broken = |message: String| Fault::Transport { phase: Phase::Connect, message };
         let addresses = self.resolved.as_ref().as_ref().map_err(|message| broken(message.clone()))?;
         let begun = Stamp::now();
-        let link = Link::open(addresses).await.map_err(|error| broken(words(&error)))?;
-        Ok((link, Stamp::now().since(begun)))
+        let opened = TcpStream::connect(addresses.as_slice()).await;
+        let held = opened.and_then(|stream| self.reactor.add(stream, Arc::clone(&self.acks)));
+        Ok((held.map_err(|error| broken(words(&error)))?, Stamp::now().since(begun)))
     }
 }
 
-fn scratch() -> Mutex<Box<[u8]>> {
-    Mutex::new(vec![0; READ].into_boxed_slice())
-}
-
-/// A request on its way and its answer.
-struct Exchange<'a> {
-    link: Link,
-    /// What is still to be written.
-    rest: &'a [u8],
-    /// Why the rest cannot be written. The server may have answered all the same, and said why.
-    unwritten: Option<std::io::Error>,
-    answer: Answer,
-    /// When something has to have happened, and which limit says so.
-    deadline: (Instant, Duration),
-}
-
-impl Exchange<'_> {
-    /// To its end; says when that was.
-    async fn run(
-        &mut self,
-        clock: &Clock<'_>,
-        mut cancelled: Pin<&mut impl Future<Output = ()>>,
-        scratch: &Mutex<Box<[u8]>>,
-        on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Result<Stamp, Fault> {
-        let mut alarm = pin!(sleep_until(self.deadline.0));
-        poll_fn(|cx| {
-            let before = self.deadline;
-            let moved = {
-                let mut scratch = scratch.lock().unwrap_or_else(PoisonError::into_inner);
-                self.advance(cx, clock, &mut scratch, on)
-            };
-            if moved.is_ready() {
-                return moved;
-            }
-            if before.0 != self.deadline.0 {
-                alarm.as_mut().reset(self.deadline.0);
-            }
-            if cancelled.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Fault::Cancelled));
-            }
-            alarm.as_mut().poll(cx).map(|()| Err(timeout(self.answer.phase(), self.deadline.1)))
-        })
-        .await
-    }
-
-    /// As far as it goes without waiting.
-    fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        clock: &Clock<'_>,
-        scratch: &mut [u8],
-        on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Poll<Result<Stamp, Fault>> {
-        self.write(cx, on);
-        loop {
-            let mut into = ReadBuf::new(scratch);
-            let Poll::Ready(read) = Pin::new(&mut self.link.stream).poll_read(cx, &mut into) else {
-                return Poll::Pending;
-            };
-            let at = Stamp::now();
-            match read {
-                Err(error) => return Poll::Ready(Err(self.lost(&error))),
-                Ok(()) if into.filled().is_empty() => {
-                    return Poll::Ready(match &self.unwritten {
-                        Some(error) if self.answer.phase() == Phase::Headers => Err(self.lost(error)),
-                        _ => self.answer.closed(self.link.served()).map(|()| at),
-                    });
-                }
-                Ok(()) => match self.answer.take(at, into.filled(), on) {
-                    Ok(false) => {}
-                    Ok(true) => return Poll::Ready(Ok(at)),
-                    Err(fault) => return Poll::Ready(Err(fault)),
-                },
-            }
-            if self.answer.phase() == Phase::Body {
-                self.deadline = clock.piece();
-            }
+/// Has a request go out and waits until its answer is over: when that was, or what went wrong.
+async fn carry<L: Listener>(
+    held: Held<'_>,
+    outgoing: &Outgoing,
+    clock: &Clock<'_>,
+    cancel: &CancellationToken,
+    listener: L,
+) -> (Result<Stamp, Fault>, L) {
+    held.begin(Exchange::new(outgoing, listener));
+    let mut rest = outgoing.bytes.as_deref().unwrap_or_default();
+    let mut cancelled = pin!(cancel.cancelled());
+    let mut alarm = pin!(sleep_until(clock.headers().0));
+    let result = poll_fn(|cx| {
+        let (until, too_late) = match held.advance(&mut rest, clock, cx.waker()) {
+            Progress::Over(result) => return Poll::Ready(result),
+            Progress::Until(until, too_late) => (until, too_late),
+        };
+        if cancelled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(Fault::Cancelled));
         }
-    }
-
-    /// Writes what can be written now.
-    fn write(&mut self, cx: &mut Context<'_>, on: &mut (dyn FnMut(Event<'_>) + Send)) {
-        while !self.rest.is_empty() && self.unwritten.is_none() {
-            match Pin::new(&mut self.link.stream).poll_write(cx, self.rest) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(n)) => {
-                    self.rest = &self.rest[n..];
-                    if self.rest.is_empty() {
-                        on(Event::Sent(Stamp::now()));
-                    }
-                }
-                Poll::Ready(Err(error)) => self.unwritten = Some(error),
-            }
+        if until <= Instant::now() {
+            return Poll::Ready(Err(too_late));
         }
-    }
-
-    fn lost(&self, error: &std::io::Error) -> Fault {
-        Fault::Transport { phase: self.answer.phase(), message: words(error) }
-    }
+        if until != alarm.deadline() {
+            alarm.as_mut().reset(until);
+        }
+        alarm.as_mut().poll(cx).map(|()| Err(too_late))
+    })
+    .await;
+    let exchange = held.end(result.is_ok() && rest.is_empty());
+    (result, exchange.into_listener())
 }

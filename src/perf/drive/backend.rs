@@ -86,7 +86,14 @@ fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
             let go = &go;
             let work = move || {
                 runtime.block_on(go.cancelled());
-                watch::thread(|| runtime.block_on(turn.work(&transport, worker)))
+                let load = async {
+                    tokio::select! {
+                        biased;
+                        why = transport.run() => Err(why),
+                        () = turn.work(&transport, worker) => Ok(()),
+                    }
+                };
+                watch::thread(|| runtime.block_on(load))
             };
             match spawn(scope, &format!("{POOL}{worker}"), work) {
                 Ok(thread) => running.push(thread),
@@ -98,7 +105,7 @@ fn pool<T: Transport, K: Fn(Record) + Send + Sync>(
             }
         }
         go.cancel();
-        Ok(running.into_iter().map(join).collect())
+        running.into_iter().map(join).map(|(result, thread)| result.map(|()| thread)).collect()
     })
 }
 
@@ -114,12 +121,15 @@ fn one_loop<T: Transport, K: Fn(Record) + Send + Sync>(
         let load = async {
             tokio::select! {
                 biased;
-                () = all(&transport, turn) => {}
-                () = canary.sing() => {}
+                // What has come is stamped before anything else is done.
+                why = transport.run() => Err(why),
+                () = all(&transport, turn) => Ok(()),
+                () = canary.sing() => Ok(()),
             }
         };
         let work = || watch::thread(|| runtime.block_on(load));
-        spawn(scope, LOOP, work).map(|thread| vec![join(thread)])
+        let (result, thread) = join(spawn(scope, LOOP, work)?);
+        result.map(|()| vec![thread])
     })
 }
 

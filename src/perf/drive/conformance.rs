@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     client::{
-        Connection, End, Event, Fault, Phase, Route,
+        Connection, End, Event, Fault, Listener, Phase, Route,
         testing::{self, STREAM, Server, Step, answer, chunk, nobody, write},
     },
     perf::{
@@ -63,63 +63,94 @@ async fn perform_until<T: Transport>(
     let outgoing = transport.prepare(request.clone());
     let begun = Instant::now();
     let started = Stamp::now();
-    let mut timeline = Timeline::new(Slot {
-        index: 0,
-        warmup: false,
-        epoch: 0,
-        worker: 0,
-        conversation: None,
-        in_flight: 1,
-        scheduled: started,
-        admitted: started,
-        started,
-    });
-    let (mut connection, mut sent, mut status, mut headers, mut body) =
-        (None, false, None, Vec::new(), vec![]);
-    let (mut pieces, mut end, mut last) = (0, None, started);
-    let on = |event: Event<'_>| {
-        timeline.on(&event);
-        assert!(end.is_none(), "the end comes last, and once");
+    let ear = Ear {
+        timeline: Timeline::new(Slot {
+            index: 0,
+            warmup: false,
+            epoch: 0,
+            worker: 0,
+            conversation: None,
+            in_flight: 1,
+            scheduled: started,
+            admitted: started,
+            started,
+        }),
+        cancel: cancel.clone(),
+        enough,
+        last: started,
+        connection: None,
+        sent: false,
+        status: None,
+        headers: Vec::new(),
+        body: Vec::new(),
+        pieces: 0,
+        end: None,
+    };
+    let ear = tokio::select! {
+        biased;
+        why = transport.run() => panic!("{why}"),
+        ear = transport.perform(&outgoing, limits, cancel, ear) => ear,
+    };
+    Told {
+        connection: ear.connection,
+        sent: ear.sent,
+        status: ear.status,
+        headers: ear.headers,
+        body: ear.body,
+        end: ear.end.expect("an end"),
+        record: ear.timeline.finish(),
+        took: begun.elapsed(),
+    }
+}
+
+/// Hears what a transport tells of one request.
+struct Ear {
+    timeline: Timeline,
+    cancel: CancellationToken,
+    enough: usize,
+    last: Stamp,
+    connection: Option<Connection>,
+    sent: bool,
+    status: Option<u16>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    pieces: usize,
+    end: Option<End>,
+}
+
+impl Listener for Ear {
+    fn hear(&mut self, event: Event<'_>) {
+        self.timeline.on(&event);
+        assert!(self.end.is_none(), "the end comes last, and once");
         let at = match event {
             Event::Connected(from) => {
-                connection = Some(from);
+                self.connection = Some(from);
                 return;
             }
             Event::Sent(at) => {
-                sent = true;
+                self.sent = true;
                 at
             }
-            Event::Headers { at, status: told, headers: all } => {
-                (status, headers) = (Some(told), all);
+            Event::Headers { at, status, headers } => {
+                (self.status, self.headers) = (Some(status), headers);
                 at
             }
             Event::Bytes(at, bytes) => {
-                assert!(!bytes.is_empty() && status.is_some());
-                body.extend_from_slice(bytes);
-                pieces += 1;
-                if pieces == enough {
-                    cancel.cancel();
+                assert!(!bytes.is_empty() && self.status.is_some());
+                self.body.extend_from_slice(bytes);
+                self.pieces += 1;
+                if self.pieces == self.enough {
+                    self.cancel.cancel();
                 }
                 at
             }
             Event::End(at, told) => {
-                end = Some(told);
+                self.end = Some(told);
                 at
             }
         };
-        assert!(last <= at, "time goes forward");
-        last = at;
-    };
-    transport.perform(&outgoing, limits, cancel, on).await;
-    Told {
-        connection,
-        sent,
-        status,
-        headers,
-        body,
-        end: end.expect("an end"),
-        record: timeline.finish(),
-        took: begun.elapsed(),
+        assert!(self.last <= at, "time goes forward");
+        self.last = at;
     }
 }
 

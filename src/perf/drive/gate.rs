@@ -3,7 +3,9 @@
 //!
 //! prefill/decode 分别限流的准入闸门。
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{client::Stamp, perf::spec::PhaseLimits};
 
@@ -11,41 +13,44 @@ use crate::{client::Stamp, perf::spec::PhaseLimits};
 #[derive(Debug)]
 pub(super) struct Gate {
     /// In both phases together.
-    in_flight: Semaphore,
-    prefill: Semaphore,
+    in_flight: Arc<Semaphore>,
+    prefill: Arc<Semaphore>,
 }
 
 /// What a request holds while it is in flight.
 #[derive(Debug, Default)]
-pub(super) struct Pass<'a> {
+pub(super) struct Pass {
     /// Given back with its first token.
-    prefill: Option<SemaphorePermit<'a>>,
+    prefill: Option<OwnedSemaphorePermit>,
     /// Given back at its end, by being dropped.
-    _in_flight: Option<SemaphorePermit<'a>>,
+    _in_flight: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
     pub(super) fn of(limits: PhaseLimits) -> Self {
         let PhaseLimits { prefill, decode } = limits;
         Self {
-            in_flight: Semaphore::new(prefill as usize + decode as usize),
-            prefill: Semaphore::new(prefill as usize),
+            in_flight: Arc::new(Semaphore::new(prefill as usize + decode as usize)),
+            prefill: Arc::new(Semaphore::new(prefill as usize)),
         }
     }
 
     /// Waits for its turn, and says since when it is admitted: `since`, where it need not wait.
-    pub(super) async fn pass(&self, since: Stamp) -> (Pass<'_>, Stamp) {
-        if let (Ok(in_flight), Ok(prefill)) = (self.in_flight.try_acquire(), self.prefill.try_acquire()) {
+    pub(super) async fn pass(&self, since: Stamp) -> (Pass, Stamp) {
+        let [in_flight, prefill] = [&self.in_flight, &self.prefill].map(Arc::clone);
+        if let (Ok(in_flight), Ok(prefill)) =
+            (Arc::clone(&in_flight).try_acquire_owned(), Arc::clone(&prefill).try_acquire_owned())
+        {
             return (Pass { prefill: Some(prefill), _in_flight: Some(in_flight) }, since);
         }
         // Neither is ever closed. Whoever waits with a permit in hand keeps nobody out: all others need the same.
-        let in_flight = self.in_flight.acquire().await.ok();
-        let prefill = self.prefill.acquire().await.ok();
+        let in_flight = in_flight.acquire_owned().await.ok();
+        let prefill = prefill.acquire_owned().await.ok();
         (Pass { prefill, _in_flight: in_flight }, Stamp::now())
     }
 }
 
-impl Pass<'_> {
+impl Pass {
     /// The request has its first token: it decodes.
     pub(super) fn decodes(&mut self) {
         self.prefill = None;
@@ -60,7 +65,7 @@ mod tests {
 
     const DUE: Stamp = Stamp(0);
 
-    fn now(gate: &Gate) -> Option<Pass<'_>> {
+    fn now(gate: &Gate) -> Option<Pass> {
         gate.pass(DUE).now_or_never().map(|(pass, since)| {
             assert_eq!(since, DUE, "who need not wait is admitted when it is due");
             pass

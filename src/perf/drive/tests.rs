@@ -9,7 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
-    client::{End, Event, Fault, Limits, Route},
+    client::{End, Event, Fault, Limits, Listener, Route},
     perf::spec::FailureStop,
 };
 
@@ -71,18 +71,20 @@ impl Transport for OneToken {
         request
     }
 
-    async fn perform(
+    async fn perform<L: Listener>(
         &self,
         request: &Request,
         _: &Limits,
         cancel: &CancellationToken,
-        mut on: impl FnMut(Event<'_>) + Send,
-    ) {
+        mut listener: L,
+    ) -> L {
         self.enter(request);
         let cut = cancel.run_until_cancelled(tokio::time::sleep(self.takes)).await.is_none();
+        let mut on = |event: Event<'_>| listener.hear(event);
         if cut {
             self.leave();
-            return on(Event::End(Stamp::now(), End::Broken(Fault::Cancelled)));
+            on(Event::End(Stamp::now(), End::Broken(Fault::Cancelled)));
+            return listener;
         }
         let headers = vec![("content-type".to_owned(), "text/event-stream".to_owned())];
         let status = if self.refuses { 503 } else { 200 };
@@ -94,6 +96,7 @@ impl Transport for OneToken {
         }
         self.leave();
         on(Event::End(Stamp::now(), End::Complete));
+        listener
     }
 
     fn apart(&self) -> Result<Self, String> {
@@ -219,16 +222,17 @@ fn the_system_counts_as_many_threads_of_load_as_the_backend_says() {
             request
         }
 
-        async fn perform(
+        async fn perform<L: Listener>(
             &self,
             _: &Request,
             _: &Limits,
             _: &CancellationToken,
-            mut on: impl FnMut(Event<'_>) + Send,
-        ) {
+            mut listener: L,
+        ) -> L {
             std::fs::write("/proc/thread-self/comm", format!("probe-{}", comm())).unwrap();
             tokio::time::sleep(Duration::from_millis(60)).await;
-            on(Event::End(Stamp::now(), End::Complete));
+            listener.hear(Event::End(Stamp::now(), End::Complete));
+            listener
         }
 
         fn apart(&self) -> Result<Self, String> {

@@ -7,7 +7,7 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Direct, Event, Limits, Outgoing, Request, Route};
+use crate::client::{Client, Direct, Limits, Listener, Outgoing, Request, Route};
 
 /// Carries one request and tells what happens, ending with exactly one [`Event::End`]; soon after `cancel` is
 /// set that end is there too. It never repeats a request by itself.
@@ -21,14 +21,19 @@ pub trait Transport: Sized + Send + Sync {
     /// Does ahead what can be done before the clock starts.
     fn prepare(&self, request: Request) -> Self::Outgoing;
 
-    /// See the trait.
-    fn perform(
+    /// See the trait. Gives `listener` back, which has heard all of it.
+    fn perform<L: Listener>(
         &self,
         request: &Self::Outgoing,
         limits: &Limits,
         cancel: &CancellationToken,
-        on: impl FnMut(Event<'_>) + Send,
-    ) -> impl Future<Output = ()> + Send;
+        listener: L,
+    ) -> impl Future<Output = L> + Send;
+
+    /// What has to be polled on the thread of its requests for them to go on. It ends where it cannot: with why.
+    fn run(&self) -> impl Future<Output = String> + Send {
+        std::future::pending()
+    }
 
     /// Another one to the same server that shares no connection and no lock with this one: every thread that makes
     /// load has its own.
@@ -50,18 +55,23 @@ impl Transport for Direct {
         Direct::prepare(self, &request)
     }
 
-    fn perform(
+    fn perform<L: Listener>(
         &self,
         request: &Outgoing,
         limits: &Limits,
         cancel: &CancellationToken,
-        on: impl FnMut(Event<'_>) + Send,
-    ) -> impl Future<Output = ()> + Send {
-        Direct::perform(self, request, limits, cancel, on)
+        listener: L,
+    ) -> impl Future<Output = L> + Send {
+        Direct::perform(self, request, limits, cancel, listener)
+    }
+
+    async fn run(&self) -> String {
+        let Err(error) = Direct::run(self).await;
+        no_loop(&error)
     }
 
     fn apart(&self) -> Result<Self, String> {
-        Ok(Direct::apart(self))
+        Direct::apart(self).map_err(|error| no_loop(&error))
     }
 
     fn connect(&self, limits: &Limits, cancel: &CancellationToken) -> impl Future<Output = ()> + Send {
@@ -78,14 +88,15 @@ impl Transport for Client {
         request
     }
 
-    fn perform(
+    async fn perform<L: Listener>(
         &self,
         request: &Request,
         limits: &Limits,
         cancel: &CancellationToken,
-        on: impl FnMut(Event<'_>) + Send,
-    ) -> impl Future<Output = ()> + Send {
-        Client::perform(self, request, limits, cancel, on)
+        mut listener: L,
+    ) -> L {
+        Client::perform(self, request, limits, cancel, |event| listener.hear(event)).await;
+        listener
     }
 
     fn apart(&self) -> Result<Self, String> {
@@ -98,4 +109,8 @@ impl Transport for Client {
         let limits = Limits { total: limits.connect, ..*limits };
         Client::perform(self, &health, &limits, cancel, |_| {}).await;
     }
+}
+
+fn no_loop(error: &std::io::Error) -> String {
+    format!("no event loop for the connections of the load: {error}")
 }

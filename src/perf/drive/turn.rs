@@ -21,7 +21,7 @@ use super::{
     pacer::{Due, Pacer},
 };
 use crate::{
-    client::{Event, Limits, Stamp},
+    client::{Event, Limits, Listener, Stamp},
     perf::{
         record::{Outcome, Record, Turn as Place},
         schedule::Pace,
@@ -272,7 +272,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
 
     /// Waits until prefill and decode have room, where they are limited apart, and says since when the request is
     /// admitted; nothing where sending is over before.
-    async fn admit(&self, since: Stamp) -> Option<(Pass<'_>, Stamp)> {
+    async fn admit(&self, since: Stamp) -> Option<(Pass, Stamp)> {
         let Some(gate) = &self.gate else { return Some((Pass::default(), since)) };
         let admitted = self.over.run_until_cancelled(gate.pass(since)).await?;
         (!self.is_over()).then_some(admitted)
@@ -323,7 +323,7 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         request: &R,
         sent: Sent,
     ) -> (Stamp, Option<String>) {
-        let Some((mut pass, admitted)) = self.admit(sent.admitted).await else {
+        let Some((pass, admitted)) = self.admit(sent.admitted).await else {
             return (sent.scheduled, None);
         };
         let warmup = sent.warmup;
@@ -343,14 +343,9 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
             admitted,
             started,
         });
-        let mut timeline = if sent.conversation.is_some() { timeline.listening() } else { timeline };
-        let hear = |event: Event<'_>| {
-            timeline.on(&event);
-            if timeline.decodes() {
-                pass.decodes();
-            }
-        };
-        transport.perform(request, self.limits, self.cancel, hear).await;
+        let timeline = if sent.conversation.is_some() { timeline.listening() } else { timeline };
+        let hearing = Hearing { timeline, pass };
+        let Hearing { timeline, pass } = transport.perform(request, self.limits, self.cancel, hearing).await;
         drop(pass);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let (record, answer) = timeline.finish_with_answer();
@@ -434,6 +429,21 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
                 Pace::Open { .. } if self.stop.duration.is_some() => Stopped::Duration,
                 _ => Stopped::Exhausted,
             },
+        }
+    }
+}
+
+/// A request's timeline, and its leave to be in flight, of which the first token gives a part back.
+struct Hearing {
+    timeline: Timeline,
+    pass: Pass,
+}
+
+impl Listener for Hearing {
+    fn hear(&mut self, event: Event<'_>) {
+        self.timeline.on(&event);
+        if self.timeline.decodes() {
+            self.pass.decodes();
         }
     }
 }
