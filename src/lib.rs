@@ -18,6 +18,7 @@
 pub mod accuracy;
 pub mod acs;
 pub mod api;
+mod arrival;
 pub mod assemble;
 pub mod baseline;
 pub mod bench;

@@ -41,6 +41,11 @@ impl Stamp {
         anchor.is_some_and(|anchor| ANCHOR.set(anchor).is_ok())
     }
 
+    /// This much earlier; 0 where that is before all stamps.
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long after `earlier` this is; nothing where it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

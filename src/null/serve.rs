@@ -21,6 +21,8 @@ use rustix::{
     },
 };
 
+use crate::arrival::{self, Read};
+
 use super::{
     Answer, Line, Log, Script,
     asked::{self, Asked, Endpoint},
@@ -187,6 +189,7 @@ impl<'a> Server<'a> {
             };
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
+            arrival::ask(&stream);
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
@@ -213,13 +216,15 @@ impl<'a> Server<'a> {
         if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             return;
         }
-        match connection.stream.read(&mut self.scratch) {
-            Ok(0) => return self.close(slot),
-            Ok(n) => connection.inbox.extend_from_slice(&self.scratch[..n]),
+        let received = match arrival::read(&connection.stream, &mut self.scratch) {
+            Ok(Read { bytes: 0, .. }) => return self.close(slot),
+            Ok(Read { bytes, ago }) => {
+                connection.inbox.extend_from_slice(&self.scratch[..bytes]);
+                monotonic_ns() - nanos(ago.unwrap_or_default())
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(_) => return self.close(slot),
-        }
-        let received = monotonic_ns();
+        };
         match asked::read(&connection.inbox) {
             Asked::More => {}
             Asked::Unreadable => self.close(slot),

@@ -12,12 +12,12 @@ use st_harness::{
 };
 
 use crate::{
-    client::Stamp,
+    client::{Direct, Stamp},
     perf::{
         ceiling::Ceiling,
         conversations,
         corpus::{Corpus, Origin},
-        drive::{Driven, Stopped},
+        drive::{Driven, Stopped, Transport as _},
         expect::judge,
         phases::phases,
         prompt::{Counted, CountedBy, CountingFile},
@@ -83,6 +83,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         },
         "concurrency_backend": spec.concurrency_backend,
         "transport": run.driven.transport,
+        "arrivals": arrivals(run.driven),
         "connections": connections(records),
         "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
         "epochs": epochs(run.driven),
@@ -306,6 +307,16 @@ fn unshown_note(records: &[Record]) -> Option<Note> {
     (unshown > 0).then(|| note("unshown-tokens", text))
 }
 
+/// Who says when bytes came: the kernel, or the return of the read, which is that much later as we were late.
+fn arrivals(driven: &Driven) -> Value {
+    let unstamped: u64 = driven.epochs.iter().map(|epoch| epoch.unstamped_reads).sum();
+    let kernel = driven.transport == Direct::NAME && cfg!(target_os = "linux");
+    json!({
+        "stamped_by": if kernel { "kernel" } else { "read" },
+        "unstamped_reads": kernel.then_some(unstamped),
+    })
+}
+
 /// Where the connections of the measured requests came from.
 fn connections(records: &[Record]) -> BTreeMap<&'static str, u64> {
     let mut connections = BTreeMap::new();
@@ -450,6 +461,7 @@ mod tests {
         assert_eq!(details.value["outcomes"], json!({"ok": 1, "status": 1}));
         assert_eq!(details.value["failures"][0]["message"], "status 503: busy");
         assert_eq!(details.value["transport"], "direct");
+        assert_eq!(details.value["arrivals"], json!({"stamped_by": "kernel", "unstamped_reads": 0}));
         assert_eq!(details.value["connections"], json!({"unknown": 2}));
         assert_eq!(details.value["token_sources"], json!({"usage_per_event": 1}));
         assert_eq!(details.value["window_ns"], 170_000_000);

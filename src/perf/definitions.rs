@@ -10,8 +10,8 @@ pub use server::*;
 
 /// One figure.
 ///
-/// Terms used in the formulas, all stamps of one monotonic clock, an event carrying the stamp of the read that
-/// completed it:
+/// Terms used in the formulas, all stamps of one monotonic clock, an event carrying the arrival of its last byte: by the
+/// kernel where the transport hears it, else when the read returned:
 /// `start` the finished request is handed to the transport; `token event` an event whose delta holds text of any
 /// channel (answer, reasoning, tool call) or token ids, or with which the server's running count of output tokens has
 /// grown; where no event is one and the server's total is not 0, the event that finished; `first`, `last` the first and last token event; `k` tokens in an

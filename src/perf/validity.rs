@@ -174,6 +174,7 @@ pub(super) mod tests {
             shifted: Duration::ZERO,
             threads: vec![thread],
             wakeups: Some(Wakeups { n: 68, p50_ns: 5e4, p99_ns: 2e5, max_ns: 3e5 }),
+            unstamped_reads: 0,
         };
         let machine = Machine {
             cpus: 2,

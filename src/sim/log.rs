@@ -1,11 +1,12 @@
-//! What was really sent, and when: [`Sent`], one record a request. The times are taken at the socket, after the write.
+//! What was really sent, and when: [`Sent`], one record a request. The times are taken at the socket: of a request
+//! when the kernel had it, of an answer after the write.
 //! Must not know what was asked for.
 //!
 //! 实际发送日志：在套接字写完之后记时。
 
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The log keeps the latest records only, this many.
 pub(super) const KEPT: usize = 100_000;
@@ -20,7 +21,7 @@ pub struct Sent {
     pub id: String,
     /// The method and the path.
     pub path: String,
-    /// When the request had been read whole.
+    /// When the last byte of the request had arrived.
     pub received: u64,
     /// The status that was to be sent.
     pub status: u16,
@@ -67,12 +68,12 @@ struct Open {
 }
 
 impl Record {
-    pub(super) fn new(start: Instant, number: u64, path: String) -> Self {
+    pub(super) fn new(start: Instant, received: Instant, number: u64, path: String) -> Self {
         let sent = Sent {
             number,
             id: String::new(),
             path,
-            received: nanos(start),
+            received: nanos(received.saturating_duration_since(start)),
             status: 0,
             first_byte: None,
             tokens: Vec::new(),
@@ -93,7 +94,7 @@ impl Record {
     /// The socket has written what it had.
     pub(super) fn written(&self) {
         self.with(|open| {
-            let now = nanos(open.start);
+            let now = nanos(open.start.elapsed());
             open.sent.first_byte.get_or_insert(now);
             let queued = std::mem::take(&mut open.queued) as usize;
             open.sent.tokens.extend(std::iter::repeat_n(now, queued));
@@ -107,7 +108,7 @@ impl Record {
         self.with(|open| {
             if open.sent.how == How::Open {
                 open.sent.how = how;
-                open.sent.ended = Some(nanos(open.start));
+                open.sent.ended = Some(nanos(open.start.elapsed()));
             }
         });
     }
@@ -119,7 +120,7 @@ impl Record {
     /// The record as it will be when what is queued has been written and it has ended so.
     pub(super) fn outlook(&self, how: How) -> Sent {
         self.with(|open| {
-            let now = nanos(open.start);
+            let now = nanos(open.start.elapsed());
             let mut sent = open.sent.clone();
             sent.tokens.extend(std::iter::repeat_n(now, open.queued as usize));
             Sent { how, ended: Some(now), ..sent }
@@ -140,17 +141,22 @@ impl Record {
     }
 }
 
-fn nanos(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn opened(path: &str) -> Record {
+        let now = Instant::now();
+        Record::new(now, now, 1, path.to_owned())
+    }
+
     #[test]
     fn a_token_is_stamped_when_it_was_written_not_when_it_was_queued() {
-        let record = Record::new(Instant::now(), 1, "POST /v1/completions".into());
+        let record = opened("POST /v1/completions");
         record.queue(2);
         assert_eq!(record.snapshot().tokens.len(), 0);
         record.written();
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_first_ending_is_the_one_that_counts() {
-        let record = Record::new(Instant::now(), 1, "GET /health".into());
+        let record = opened("GET /health");
         record.end(How::Broken);
         record.end(How::Gone);
         assert_eq!(record.snapshot().how, How::Broken);

@@ -90,10 +90,10 @@ impl Server {
         log.iter().map(Record::snapshot).collect()
     }
 
-    fn open(&self, path: String) -> (u64, Record) {
+    fn open(&self, path: String, received: Instant) -> (u64, Record) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let record = Record::new(self.started, number, path);
+        let record = Record::new(self.started, received, number, path);
         if log.len() == KEPT {
             log.pop_front();
         }
@@ -137,8 +137,8 @@ async fn handle(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let body = axum::body::to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
-    let (number, record) = server.open(format!("{} {path}", parts.method));
-    let received = Instant::now();
+    let received = control.arrived();
+    let (number, record) = server.open(format!("{} {path}", parts.method), received);
     control.carry(record.clone());
     let generates = service::generates(path);
     let (reply, pieces, fault) = match tokio::task::spawn_blocking({

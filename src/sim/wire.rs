@@ -1,9 +1,10 @@
-//! The socket as the simulator needs it: [`Wire`] notes when bytes were written, can dribble a head out byte by byte
+//! The socket as the simulator needs it: [`Wire`] notes when bytes came and were written, can dribble a head out byte by byte
 //! and can reset the connection. Must not know HTTP.
 //!
 //! 带记时、慢速头与复位能力的套接字。
 
 use super::log::Record;
+use crate::arrival::{self, Read};
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -24,6 +25,8 @@ pub(super) struct Control(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     record: Option<Record>,
+    /// When the bytes that were read last had arrived.
+    arrived: Option<Instant>,
     /// One byte per this time, for this many bytes more.
     slow: Option<(Duration, usize)>,
     reset: bool,
@@ -34,6 +37,11 @@ impl Control {
     /// Every write from now on belongs to this answer.
     pub(super) fn carry(&self, record: Record) {
         self.with(|state| state.record = Some(record));
+    }
+
+    /// When the last byte of what has been read arrived.
+    pub(super) fn arrived(&self) -> Instant {
+        self.with(|state| state.arrived).unwrap_or_else(Instant::now)
     }
 
     /// The next `bytes` go out one by one, spread over `over`.
@@ -69,6 +77,7 @@ impl Listener for Door {
                 Ok((stream, _)) => {
                     // Without it a token would wait for the acknowledgement of the one before.
                     let _ = stream.set_nodelay(true);
+                    arrival::ask(&stream);
                     let control = Control::default();
                     return (Wire { stream, control: control.clone(), pause: None }, control);
                 }
@@ -128,12 +137,15 @@ impl Wire {
 }
 
 impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Read { bytes, ago } = ready!(arrival::poll_read(&self.stream, cx, buf.initialize_unfilled()))?;
+        buf.advance(bytes);
+        if bytes > 0 {
+            let now = Instant::now();
+            let arrived = now.checked_sub(ago.unwrap_or_default()).unwrap_or(now);
+            self.control.with(|state| state.arrived = Some(arrived));
+        }
+        Ok(()).into()
     }
 }
 

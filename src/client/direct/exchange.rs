@@ -28,8 +28,8 @@ pub(super) struct Exchange {
     answer: Answer,
     /// Why the rest of the request cannot be written. The server may have answered all the same, and said why.
     unwritten: Option<io::Error>,
-    /// When something was read last.
-    read: Stamp,
+    /// When what happened last did.
+    latest: Stamp,
     ended: Option<Result<Stamp, Fault>>,
     /// Of whoever waits for the end.
     waker: Option<Waker>,
@@ -42,7 +42,7 @@ impl Exchange {
             read_size: outgoing.read_size,
             answer: Answer::to(outgoing.head_only),
             unwritten: None,
-            read: Stamp::now(),
+            latest: Stamp::now(),
             ended: None,
             waker: None,
         }
@@ -53,10 +53,18 @@ impl Exchange {
         cut(event, *read_size, &mut |event| listener.hear(event));
     }
 
+    /// The last byte of the request was written.
+    pub(super) fn sent(&mut self, at: Stamp) {
+        self.latest = at;
+        self.hear(Event::Sent(at));
+    }
+
     /// Takes what was read, of which nothing is the end, on a connection that had answered so many requests.
     pub(super) fn take(&mut self, at: Stamp, read: io::Result<&[u8]>, served: u64) {
         let before = self.answer.phase();
-        self.read = at;
+        // The wall clock told how long ago it arrived. Whatever that is set to, nothing goes behind what was before.
+        let at = at.max(self.latest);
+        self.latest = at;
         self.ended = match read {
             Err(error) => Some(Err(self.lost(&error))),
             Ok([]) => Some(self.closed(at, served)),
@@ -115,7 +123,7 @@ impl Exchange {
         }
         let phase = self.answer.phase();
         let (until, limit) = match phase {
-            Phase::Body => clock.piece(Stamp::now().since(self.read)),
+            Phase::Body => clock.piece(Stamp::now().since(self.latest)),
             _ => clock.headers(),
         };
         Progress::Until(until, timeout(phase, limit))

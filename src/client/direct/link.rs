@@ -4,9 +4,12 @@
 //! 单个连接：写出请求、逐读记时。
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{ErrorKind, Write as _},
     net::TcpStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Waker,
 };
 
@@ -20,10 +23,16 @@ use super::{
     acks::{Acks, Putting},
     exchange::{Exchange, Progress},
 };
-use crate::client::{
-    Event, Stamp,
-    http::{Clock, IDLE},
+use crate::{
+    arrival::{self, Read},
+    client::{
+        Stamp,
+        http::{Clock, IDLE},
+    },
 };
+
+/// Reads whose arrival the system did not tell.
+static UNSTAMPED: AtomicU64 = AtomicU64::new(0);
 
 /// A connection to the server.
 pub(super) struct Link {
@@ -41,6 +50,7 @@ pub(super) struct Link {
 impl Link {
     /// One that stands, and does not block.
     pub(super) fn new(stream: TcpStream, acks: Arc<Acks>) -> Self {
+        arrival::ask(&stream);
         Self {
             stream,
             exchange: None,
@@ -80,7 +90,7 @@ impl Link {
                 Ok(n) => {
                     *rest = &rest[n..];
                     if rest.is_empty() {
-                        exchange.hear(Event::Sent(Stamp::now()));
+                        exchange.sent(Stamp::now());
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -121,10 +131,10 @@ impl Link {
             return;
         };
         while !exchange.has_ended() {
-            let read = (&self.stream).read(scratch);
-            let at = Stamp::now();
+            let read = arrival::read(&self.stream, scratch);
+            let at = stamp(read.as_ref().ok());
             match read {
-                Ok(n) => {
+                Ok(Read { bytes: n, .. }) => {
                     // The head comes at its own time, long before the first token.
                     let of_the_body = exchange.is_in_body();
                     exchange.take(at, Ok(&scratch[..n]), self.served);
@@ -136,9 +146,26 @@ impl Link {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => exchange.take(at, Err(error), self.served),
             }
         }
+    }
+}
+
+/// How many reads of this process had no word of the system when their bytes arrived.
+pub(super) fn unstamped_reads() -> u64 {
+    UNSTAMPED.load(Ordering::Relaxed)
+}
+
+/// When what was read arrived, or else now.
+fn stamp(read: Option<&Read>) -> Stamp {
+    let now = Stamp::now();
+    match read {
+        Some(Read { ago: Some(ago), .. }) => now.before(*ago),
+        Some(Read { ago: None, bytes: 1.. }) => {
+            UNSTAMPED.fetch_add(1, Ordering::Relaxed);
+            now
+        }
+        Some(_) | None => now,
     }
 }

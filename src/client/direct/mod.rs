@@ -1,7 +1,7 @@
 //! The transport for load over plain `http://`: [`Direct`] writes request bytes that were built before, reads answers
-//! off its own sockets, stamps each read before anything looks at it, and hands its bytes on where they lie. It does
-//! HTTP/1.1 and nothing else; everything else stays with [`Http`](super::http::Http). Must not know what is asked or
-//! expected.
+//! off its own sockets, stamps each read with the arrival of its last byte before anything looks at it, and hands its
+//! bytes on where they lie. It does HTTP/1.1 and nothing else; everything else stays with [`Http`](super::http::Http).
+//! Must not know what is asked or expected.
 //!
 //! ```text
 //! Outgoing ─write─▶ Link ┐
@@ -110,6 +110,11 @@ impl Direct {
             last: Mutex::default(),
             reactor: Reactor::new()?,
         })
+    }
+
+    /// How many reads of this process had no word of the system when their bytes arrived.
+    pub fn unstamped_reads() -> u64 {
+        link::unstamped_reads()
     }
 
     /// Builds the bytes of `request`.

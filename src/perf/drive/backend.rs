@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Transport, Turned, turn::Turn};
 use crate::{
-    client::Stamp,
+    client::{Direct, Stamp},
     perf::{
         record::Record,
         spec::ConcurrencyBackend,
@@ -46,6 +46,7 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
     turn: &Turn<'_, T::Outgoing, K>,
 ) -> Result<Turned, String> {
     let canary = Canary::default();
+    let unstamped = Direct::unstamped_reads();
     let threads = match backend {
         ConcurrencyBackend::ThreadingPool => pool(transport, turn, &canary)?,
         // Of a pool of processes this is one.
@@ -61,6 +62,7 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
         shifted: turn.shifted(),
         threads,
         wakeups: canary.heard(),
+        unstamped_reads: Direct::unstamped_reads() - unstamped,
     })
 }
 

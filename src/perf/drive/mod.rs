@@ -107,6 +107,8 @@ pub struct Turned {
     pub threads: Vec<ThreadUse>,
     /// How late a timer woke on them, or, of a pool, beside them.
     pub wakeups: Option<Wakeups>,
+    /// Reads of the direct transport whose arrival the system did not tell; they are stamped as they returned.
+    pub unstamped_reads: u64,
 }
 
 /// Why no more requests were sent.

@@ -136,6 +136,7 @@ fn together(parts: Vec<Turned>) -> Option<Turned> {
         all.shifted = all.shifted.max(one.shifted);
         all.threads.extend(one.threads);
         all.wakeups = worse(all.wakeups, one.wakeups);
+        all.unstamped_reads += one.unstamped_reads;
         all
     })
 }
@@ -161,6 +162,7 @@ mod tests {
             shifted: Duration::from_nanos(begin),
             threads: Vec::new(),
             wakeups: None,
+            unstamped_reads: 1,
         }
     }
 
@@ -174,6 +176,7 @@ mod tests {
         let whole = together(parts).unwrap();
         assert_eq!((whole.begin, whole.opened, whole.ended), (Stamp(5), Some(Stamp(20)), Stamp(95)));
         assert_eq!((whole.stopped, whole.shifted), (Stopped::Duration, Duration::from_nanos(7)));
+        assert_eq!(whole.unstamped_reads, 3);
     }
 
     #[test]
