@@ -165,7 +165,9 @@ fn failure_row(limits: &Limits, now: &Evidence) -> Row {
 fn compared(figure: Figure, limits: &Limits, before: &Evidence, now: &Evidence) -> (Row, Option<f64>) {
     let positive = |value: Option<f64>| value.filter(|value| *value > 0.0);
     let (ours, theirs) = (before.value(figure), now.value(figure));
-    let harm = positive(ours).zip(positive(theirs)).map(|(ours, theirs)| figure.bad().harm(ours, theirs));
+    let redefined = redefined(figure, before, now);
+    let both = positive(ours).zip(positive(theirs)).filter(|_| redefined.is_none());
+    let harm = both.map(|(ours, theirs)| figure.bad().harm(ours, theirs));
     let row = Row {
         figure,
         unit: figure.unit(),
@@ -176,9 +178,17 @@ fn compared(figure: Figure, limits: &Limits, before: &Evidence, now: &Evidence) 
         interval: None,
         n: [before.n(figure), now.n(figure)],
         finding: Finding::Inconclusive,
-        doubt: harm.is_none().then(|| "one side has no value".to_owned()),
+        doubt: redefined.or_else(|| harm.is_none().then(|| "one side has no value".to_owned())),
     };
     (row, harm)
+}
+
+/// Why a figure cannot be held against its namesake: it means something else.
+fn redefined(figure: Figure, before: &Evidence, now: &Evidence) -> Option<String> {
+    let (then, today) = (before.definition(figure)?, now.definition(figure)?);
+    (then != today).then(|| {
+        format!("the baseline measured `{then}`, this run `{today}`, which means something else: compare runs of one version")
+    })
 }
 
 fn by_value(figure: Figure, limits: &Limits, before: &Evidence, now: &Evidence) -> Row {
@@ -200,7 +210,9 @@ fn by_interval(figure: Figure, limits: &Limits, before: &[&Evidence], now: &Evid
     let (mut row, harm) = compared(figure, limits, before[0], now);
     let Some(harm) = harm else { return row };
     let bad = figure.bad();
-    let bounds = match bounds(figure, before, now) {
+    let alike: Vec<&Evidence> =
+        before.iter().copied().filter(|one| redefined(figure, one, now).is_none()).collect();
+    let bounds = match bounds(figure, &alike, now) {
         Ok(bounds) => bounds,
         Err(why) => {
             row.doubt = Some(why);
@@ -239,7 +251,7 @@ pub(super) mod tests {
 
     /// A run of `n` requests with these figures: ttft p99, e2e p99, requests per second.
     pub(crate) fn evidence(ttft: f64, e2e: f64, rps: f64, n: u64) -> Evidence {
-        let point = |value: f64| Point { value: Some(value), n };
+        let point = |value: f64| Point { value: Some(value), n, definition: "figure/1".to_owned() };
         Evidence {
             run: RunFacts {
                 run_id: "0192".to_owned(),
@@ -315,10 +327,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_figure_is_not_held_against_one_of_another_meaning() {
+        let (before, mut now) = (evidence(0.1, 1.0, 10.0, 200), evidence(0.9, 1.0, 10.0, 200));
+        assert_eq!(of(&seed000(), &before, &now).finding, Finding::Regression);
+        now.figures.get_mut(&Figure::TtftP99).unwrap().definition = "figure/2".to_owned();
+        for gate in [seed000(), interval()] {
+            let decision = of(&gate, &before, &now);
+            let row = row(&decision, Figure::TtftP99);
+            assert_eq!((row.finding, row.change), (Finding::Inconclusive, None));
+            let doubt = row.doubt.as_deref().unwrap();
+            assert!(doubt.starts_with("the baseline measured `figure/1`, this run `figure/2`"), "{doubt}");
+        }
+    }
+
+    #[test]
     fn failures_are_judged_without_a_baseline_too() {
         let mut now = evidence(0.2, 2.0, 10.0, 16);
         assert_eq!(decide(&seed000(), &[], &now).finding, Finding::NoBaseline);
-        now.figures.insert(Figure::FailureRatio, Point { value: Some(0.0625), n: 16 });
+        now.figures.insert(
+            Figure::FailureRatio,
+            Point { value: Some(0.0625), n: 16, definition: "failure_ratio/1".to_owned() },
+        );
         assert_eq!(decide(&seed000(), &[], &now).finding, Finding::Regression);
     }
 

@@ -50,13 +50,15 @@ pub struct RunFacts {
     pub effective: Value,
 }
 
-/// A figure and how many samples it rests on.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A figure, how many samples it rests on, and what it means.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// The figure, where there is one.
     pub value: Option<f64>,
     /// Samples.
     pub n: u64,
+    /// The definition it was measured by: `ttft/2`.
+    pub definition: String,
 }
 
 /// The successful measured requests of a trial, in the order of sending; seconds.
@@ -92,7 +94,7 @@ impl Evidence {
         let workload = trial.workload.as_ref()?.hash.clone();
         let figures = Figure::ALL.into_iter().filter_map(|figure| {
             let found = find(&trial.measurements, figure)?;
-            Some((figure, Point { value: found.value, n: found.n }))
+            Some((figure, Point { value: found.value, n: found.n, definition: found.definition.clone() }))
         });
         let facts = RunFacts::of(run);
         // Where a tool measured, how our client was built does not matter.
@@ -118,6 +120,11 @@ impl Evidence {
     /// A figure's value.
     pub fn value(&self, figure: Figure) -> Option<f64> {
         self.figures.get(&figure)?.value
+    }
+
+    /// The definition that a figure was measured by.
+    pub fn definition(&self, figure: Figure) -> Option<&str> {
+        Some(&self.figures.get(&figure)?.definition)
     }
 
     /// How many samples a figure rests on.
