@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{io::Interest, net::TcpStream};
 
-pub(crate) use self::system::{ask, read};
+pub(crate) use self::system::{BY_KERNEL, ask, read};
 
 /// What one read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,9 @@ mod system {
     #[repr(align(8))]
     struct Room([u8; 64]);
 
+    /// Whether the kernel says when bytes arrived.
+    pub(crate) const BY_KERNEL: bool = true;
+
     /// Asks the kernel to stamp what `socket` receives from now on. One that cannot leaves reads without, and so does
     /// any for some milliseconds after the first socket of the machine has asked.
     pub(crate) fn ask(socket: &impl AsFd) {
@@ -110,6 +113,9 @@ mod system {
     use rustix::net::{RecvFlags, recv};
 
     use super::Read;
+
+    /// Whether the kernel says when bytes arrived.
+    pub(crate) const BY_KERNEL: bool = false;
 
     /// No stamps are asked for here.
     pub(crate) fn ask(_: &impl AsFd) {}

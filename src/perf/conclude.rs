@@ -12,6 +12,7 @@ use st_harness::{
 };
 
 use crate::{
+    arrival,
     client::{Direct, Stamp},
     perf::{
         ceiling::Ceiling,
@@ -310,7 +311,7 @@ fn unshown_note(records: &[Record]) -> Option<Note> {
 /// Who says when bytes came: the kernel, or the return of the read, which is that much later as we were late.
 fn arrivals(driven: &Driven) -> Value {
     let unstamped: u64 = driven.epochs.iter().map(|epoch| epoch.unstamped_reads).sum();
-    let kernel = driven.transport == Direct::NAME && cfg!(target_os = "linux");
+    let kernel = driven.transport == Direct::NAME && arrival::BY_KERNEL;
     json!({
         "stamped_by": if kernel { "kernel" } else { "read" },
         "unstamped_reads": kernel.then_some(unstamped),

@@ -10,15 +10,15 @@ pub use server::*;
 
 /// One figure.
 ///
-/// Terms used in the formulas, all stamps of one monotonic clock, an event carrying the arrival of its last byte: by the
-/// kernel where the transport hears it, else when the read returned:
-/// `start` the finished request is handed to the transport; `token event` an event whose delta holds text of any
-/// channel (answer, reasoning, tool call) or token ids, or with which the server's running count of output tokens has
-/// grown; where no event is one and the server's total is not 0, the event that finished; `first`, `last` the first and last token event; `k` tokens in an
-/// event; `n` output tokens; `end` the response's end; `window` from the first measured `start` to the last measured
-/// `end`, epochs added up. In an open loop a request is `due` by the schedule and `admitted` by the cap on requests in
-/// flight; in a closed one it is due, and admitted, when its worker is free. Where prefill and decode are limited apart,
-/// it is `admitted` when both have room.
+/// Terms used in the formulas, all stamps of one monotonic clock, an event carrying the arrival of its last byte: by
+/// the kernel where the transport hears it, else when the read returned: `start` the finished request is handed to the
+/// transport; `token event` an event whose delta holds text of any channel (answer, reasoning, tool call) or token
+/// ids, or with which the server's running count of output tokens has grown; where no event is one and the server's
+/// total is not 0, the event that finished; `first`, `last` the first and last token event; `k` tokens in an event;
+/// `n` output tokens; `end` the response's end; `window` from the first measured `start` to the last measured `end`,
+/// epochs added up. In an open loop a request is `due` by the schedule and `admitted` by the cap on requests in
+/// flight; in a closed one it is due, and admitted, when its worker is free. Where prefill and decode are limited
+/// apart, it is `admitted` when both have room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definition {
     /// What measurements cite: a name, and a number that changes with the meaning.

@@ -125,27 +125,6 @@ fn compare(id: &str, rows: &[Record], sent: &HashMap<String, Sent>) -> [(f64, f6
     ]
 }
 
-/// Mean of `later - earlier` beyond the smallest of them, in milliseconds: what had to wait for others. The two clocks
-/// have different zeros; the smallest difference takes that out, and the quickest passage with it.
-fn waits(pairs: impl Iterator<Item = (u64, u64)>) -> f64 {
-    let passed: Vec<i128> = pairs.map(|(earlier, later)| i128::from(later) - i128::from(earlier)).collect();
-    let quickest = passed.iter().min().unwrap();
-    mean(passed.iter().map(|passed| (passed - quickest) as f64 / 1e6))
-}
-
-/// Where the time between our stamps and those of the log went: from a request's start here to its being read whole
-/// by the simulator, and from its first token written to our reading it.
-fn ways(id: &str, rows: &[Record], sent: &HashMap<String, Sent>) -> (f64, f64) {
-    let pairs = || {
-        let measured = rows.iter().filter(|row| !row.warmup);
-        measured.map(|row| (row, &sent[&format!("chatcmpl-{id}-{}", row.index)]))
-    };
-    (
-        waits(pairs().map(|(row, line)| (row.started.0, line.received))),
-        waits(pairs().map(|(row, line)| (line.tokens[0], row.first_token.unwrap().0))),
-    )
-}
-
 /// How the workers of a level begin.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Start {
@@ -202,11 +181,10 @@ async fn what_is_measured_is_what_was_sent() {
             let (observation, rows) = trial(folder, &simulator.base_url, &id, &spec(backend, level)).await;
             let sent = simulator.sent(&id, rows.len());
             let [ttft, tpot] = compare(&id, &rows, &sent).map(|(ours, log)| (ours, log, ours - log));
-            let (there, back) = ways(&id, &rows, &sent);
             let validity = &observation.details.unwrap().value["validity"];
             let told = format!(
-                "{backend:>14} c {concurrency:>3} {start:<8?}: TTFT {:.3} ms, sent {:.3} ms, off {:+.3} ms \
-                 (waits before the simulator read it: {there:.3}, before we did: {back:.3}); TPOT {:.4} ms, sent {:.4} ms, off {:+.4} ms; {} {}",
+                "{backend:>14} c {concurrency:>3} {start:<8?}: TTFT {:.3} ms, sent {:.3} ms, off {:+.3} ms; \
+                 TPOT {:.4} ms, sent {:.4} ms, off {:+.4} ms; {} {}",
                 ttft.0, ttft.1, ttft.2, tpot.0, tpot.1, tpot.2, validity["level"], validity["degraded"]
             );
             eprintln!("{told}");

@@ -80,22 +80,11 @@ fn at_a_time<R>(plan: &Plan<R>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        client::Limits,
-        perf::{drive::Epoch, spec::Stop},
-    };
+    use crate::perf::drive::{Epoch, tests};
 
     fn plan(backend: ConcurrencyBackend, pace: Pace) -> Plan<()> {
-        let epochs = vec![Epoch { requests: vec![(); 50], warmup: 0, pace, conversations: Vec::new() }];
-        Plan {
-            epochs,
-            backend,
-            processes: 1,
-            begin: None,
-            phases: None,
-            limits: Limits::default(),
-            stop: Stop::default(),
-        }
+        let epoch = Epoch { requests: vec![(); 50], warmup: 0, pace, conversations: Vec::new() };
+        tests::plan(backend, vec![epoch])
     }
 
     fn closed(n: usize) -> Pace {

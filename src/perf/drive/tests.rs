@@ -132,7 +132,7 @@ fn open(n: u64, every_ms: u64, cap: Option<u32>) -> Pace {
     Pace::Open { arrivals_ns: (1..=n).map(|k| k * every_ms * 1_000_000).collect(), cap }
 }
 
-fn plan(backend: ConcurrencyBackend, epochs: Vec<Epoch>) -> Plan {
+pub(super) fn plan<R>(backend: ConcurrencyBackend, epochs: Vec<Epoch<R>>) -> Plan<R> {
     Plan {
         epochs,
         backend,

@@ -201,12 +201,11 @@ impl<'a, R, K: Fn(Record) + Send + Sync> Turn<'a, R, K> {
         let mut opened = self.opened.subscribe();
         let opened = self.exhausted.run_until_cancelled(opened.wait_for(Option::is_some)).await?;
         let due = Stamp(opened.ok().and_then(|stamp| *stamp)?.0.saturating_add(start_ns));
-        let timer = Timer::new();
-        let until = |at: Stamp| timer.sleep(at.since(Stamp::now()));
-        let ahead = Stamp(due.0.saturating_sub(CONNECT_AHEAD.as_nanos() as u64));
-        self.exhausted.run_until_cancelled(until(ahead)).await?;
+        // Thousands may come here in one moment, and nothing is due yet: the coarse timer costs no call to the system.
+        let ahead = due.since(Stamp::now()).saturating_sub(CONNECT_AHEAD);
+        self.exhausted.run_until_cancelled(tokio::time::sleep(ahead)).await?;
         transport.connect(self.limits, self.cancel).await;
-        self.exhausted.run_until_cancelled(until(due)).await?;
+        self.exhausted.run_until_cancelled(Timer::new().sleep(due.since(Stamp::now()))).await?;
         Some(due)
     }
 
