@@ -3,6 +3,8 @@
 //!
 //! 用例的一次请求及其结果。
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -32,6 +34,12 @@ impl Leg {
         subject["timing"] = timing(attempt);
         subject["request"] = body.map_or(Value::Null, |body| Value::Object(body.clone()));
         Self { name: name.into(), exchange, answer, subject }
+    }
+
+    /// The same, by a client that was kept from looking for so long.
+    pub fn away(mut self, away: Duration) -> Self {
+        self.subject["timing"]["away_s"] = away.as_secs_f64().into();
+        self
     }
 
     /// What the server calls this request, by header or in the answer.

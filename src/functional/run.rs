@@ -13,7 +13,7 @@ use st_harness::{
 };
 
 use super::{
-    compare,
+    away, compare,
     deviation::Deviation,
     expect::{Broken, Expect, Layer, Scope, check_all},
     explain, implicit,
@@ -61,11 +61,14 @@ async fn asked(
 ) -> Leg {
     let begun = Instant::now();
     loop {
-        let exchange = match (spec.leave_after, planned.name.as_str()) {
-            (Some(events), MAIN) => leave(spec, request, events, cx).await,
-            _ => send(spec, request, cx).await,
+        let exchange = async {
+            match (spec.leave_after, planned.name.as_str()) {
+                (Some(events), MAIN) => leave(spec, request, events, cx).await,
+                _ => send(spec, request, cx).await,
+            }
         };
-        let leg = Leg::new(planned.name.clone(), exchange, body);
+        let (exchange, away) = away::during(exchange).await;
+        let leg = Leg::new(planned.name.clone(), exchange, body).away(away);
         let Some(until) = &planned.until else { return leg };
         let holds = check_all(&until.holds, &Scope::new(&leg.subject, "")).is_empty();
         if holds || begun.elapsed() >= until.within || cx.cancel.is_cancelled() {

@@ -24,7 +24,7 @@ const HELD: &[(&str, &[&str])] = &[
             "chunks",
         ],
     ),
-    ("timing", &["headers_s", "first_s", "total_s"]),
+    ("timing", &["headers_s", "first_s", "total_s", "away_s"]),
 ];
 
 /// Tells every mistake in `list`, which stands at `pointer`, in a case with these legs beside the main one.

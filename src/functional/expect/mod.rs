@@ -74,7 +74,7 @@ use crate::functional::path::Path;
 /// | `final` | the answer put together, the same for plain and streamed, for chat and completions: `id object created model system_fingerprint choices usage`; a choice has `index role content reasoning reasoning_key refusal tool_calls finish_reason stop_reason logprobs`. What the server left out is null here; whether it did is asked of `body` or `events` |
 /// | `error` | the error, whatever its shape: `shape status code type param message`; null where there is none |
 /// | `stream` | `ended why done_count done_last malformed comments foreign_lines trailing_bytes chunks` |
-/// | `timing` | seconds since the attempt began: `headers_s first_s total_s` |
+/// | `timing` | seconds since the attempt began: `headers_s first_s total_s`; `away_s`: the longest that this machine was too busy to look |
 /// | `request` | the JSON body that was sent |
 /// | `legs` | the answers to the case's other requests, by name, each with the roots above: `legs.single.final…` |
 pub const ROOTS: &[&str] =

@@ -30,9 +30,9 @@ pub enum SseRule {
     /// No event has usage.
     NoUsage,
     /// The events are spread over the time of the answer: nothing on the way buffers. An answer of less than 20 ms
-    /// is not judged.
+    /// is not judged; inconclusive where this machine was too busy to look in time.
     Incremental,
-    /// The headers do not wait for the end of the answer. An answer of less than 20 ms is not judged.
+    /// The headers do not wait for the end of the answer. Judged as `incremental` is.
     HeadersEarly,
 }
 
@@ -56,8 +56,8 @@ pub(super) fn check(rules: &[SseRule], scope: &Scope<'_>, out: &mut Vec<Broken>)
             SseRule::Constant => constant(&events, &mut tell),
             SseRule::UsageChunk => usage_chunk(&events, &mut tell),
             SseRule::NoUsage => no_usage(&events, &mut tell),
-            SseRule::Incremental => incremental(scope.answer, &mut tell),
-            SseRule::HeadersEarly => headers_early(scope.answer, &mut tell),
+            SseRule::Incremental => out.extend(incremental(scope.answer, &scope)),
+            SseRule::HeadersEarly => out.extend(headers_early(scope.answer, &scope)),
         }
     }
 }
@@ -207,24 +207,47 @@ fn times(answer: &Value) -> Vec<f64> {
     answer["events"].as_array().into_iter().flatten().filter_map(|event| event["t_s"].as_f64()).collect()
 }
 
-fn headers_early(answer: &Value, tell: &mut Tell<'_>) {
-    let (Some(headers), Some(last)) = (answer["timing"]["headers_s"].as_f64(), times(answer).last().copied())
-    else {
-        return;
-    };
-    if last > TOO_QUICK_S && last - headers < SPREAD * last {
-        let [headers, last] = [headers, last].map(|s| format!("{:.1} ms", s * 1e3));
-        let actual = format!("them after {headers} of {last}: something waits for the whole answer");
-        tell("the headers before the end of the answer".to_owned(), actual);
+/// Something that was first seen so near the end of the answer that it seems to have been held back until then.
+struct HeldBack {
+    seen_s: f64,
+    end_s: f64,
+    /// For how long the client was kept from looking.
+    away_s: f64,
+}
+
+impl HeldBack {
+    fn until_the_end(answer: &Value, seen_s: Option<f64>) -> Option<Self> {
+        let (seen_s, end_s) = (seen_s?, *times(answer).last()?);
+        let away_s = answer["timing"]["away_s"].as_f64().unwrap_or(0.0);
+        (end_s > TOO_QUICK_S && end_s - seen_s < SPREAD * end_s).then_some(Self { seen_s, end_s, away_s })
+    }
+
+    /// It may have come as much earlier as the client was late to look. If that is enough, nothing is decided.
+    fn broken(&self, scope: &Scope<'_>, expected: &str, actual: String, who: &str) -> Broken {
+        let doubtful = self.end_s - self.seen_s + self.away_s >= SPREAD * self.end_s;
+        let why = match doubtful {
+            false => who.to_owned(),
+            true => format!("this machine looked {} late, so it is not known whether {who}", ms(self.away_s)),
+        };
+        Broken { doubtful, ..scope.broken("sse", expected, format!("{actual}: {why}")) }
     }
 }
 
-fn incremental(answer: &Value, tell: &mut Tell<'_>) {
-    let times = times(answer);
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return };
-    if *last > TOO_QUICK_S && last - first < SPREAD * last {
-        let [within, all] = [last - first, *last].map(|s| format!("{:.1} ms", s * 1e3));
-        let actual = format!("all of them within {within} at the end of {all}: something on the way buffers");
-        tell("events spread over the time of the answer".to_owned(), actual);
-    }
+fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}
+
+fn headers_early(answer: &Value, scope: &Scope<'_>) -> Option<Broken> {
+    let held = HeldBack::until_the_end(answer, answer["timing"]["headers_s"].as_f64())?;
+    let actual = format!("them after {} of {}", ms(held.seen_s), ms(held.end_s));
+    let expected = "the headers before the end of the answer";
+    Some(held.broken(scope, expected, actual, "something waits for the whole answer"))
+}
+
+fn incremental(answer: &Value, scope: &Scope<'_>) -> Option<Broken> {
+    let held = HeldBack::until_the_end(answer, times(answer).first().copied())?;
+    let actual =
+        format!("all of them within {} at the end of {}", ms(held.end_s - held.seen_s), ms(held.end_s));
+    let expected = "events spread over the time of the answer";
+    Some(held.broken(scope, expected, actual, "something on the way buffers"))
 }

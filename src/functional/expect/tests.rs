@@ -30,7 +30,7 @@ fn plain() -> Value {
         },
         "error": null,
         "stream": null,
-        "timing": {"headers_s": 0.05, "total_s": 0.2},
+        "timing": {"headers_s": 0.05, "total_s": 0.2, "away_s": 0.0},
         "request": {
             "model": "m", "max_tokens": 2,
             "response_format": {"json_schema": {"schema": {"type": "object", "required": ["city"]}}},
@@ -412,6 +412,19 @@ fn whole_numbers_beyond_a_float_stay_distinct() {
     assert!(!same(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
     assert!(same(&json!(1), &json!(1.0)));
     assert!(!same(&json!(1), &json!(true)));
+}
+
+#[test]
+fn a_client_that_may_have_looked_too_late_does_not_tell_who_held_back() {
+    let doubtful = |away: f64| {
+        let together = but(streamed(), "/events", json!([event(0.1, &json!({})), event(0.1, &json!({}))]));
+        let late = but(together, "/timing/headers_s", json!(0.099));
+        let subject = but(late, "/timing/away_s", json!(away));
+        let found = broken(&json!({"sse": ["incremental", "headers_early"]}), &subject);
+        found.iter().map(|one| (one.doubtful, one.actual.contains("this machine looked"))).collect::<Vec<_>>()
+    };
+    assert_eq!(doubtful(0.003), [(false, false); 2]);
+    assert_eq!(doubtful(0.006), [(true, true); 2]);
 }
 
 #[test]
