@@ -102,6 +102,8 @@ pub struct Cx<W> {
     pub folder: TrialFolder,
     /// `smoke`, `pr`, `daily`.
     pub run_type: String,
+    /// The run's id, to mark what is created outside this process.
+    pub run_id: String,
 }
 
 /// A case whose spec is typed and checked: runs it once.

@@ -10,7 +10,7 @@ use super::{
     ProfArgs,
     values::{Admission, Carrier, DatasetType, slo},
 };
-use crate::perf::spec::{Endpoint, PdDynamic};
+use crate::perf::spec::{ConcurrencyBackend, Endpoint, Job, NO_JOBS, PdDynamic};
 
 /// What a run of `prof` is.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +64,11 @@ pub fn cases(args: &ProfArgs, here: &Utf8Path) -> Result<Cases, Vec<String>> {
                 if args.concurrency_backend == Carrier::ProcessingPool {
                     case.insert("num_process".to_owned(), json!(level.processes));
                 }
+                if let Some(pods) = args.workers {
+                    case.insert("concurrency_backend".to_owned(), json!(ConcurrencyBackend::K8sJob));
+                    case.insert("num_process".to_owned(), json!(pods));
+                    case.insert("job".to_owned(), json!(job(args, here)));
+                }
                 case.insert("control_method".to_owned(), control(level));
                 case.insert("slo".to_owned(), json!(slo));
                 // What is absent keeps its default.
@@ -97,10 +102,11 @@ fn refused(args: &ProfArgs, wrong: &mut Vec<String>) {
         "--prefill-concurrency and --decoder-concurrency: they belong to --request-mode pd_dynamic; give it too",
     );
     refuse(
-        apart && args.concurrency_backend == Carrier::ProcessingPool,
-        "--request-mode pd_dynamic: no process of a pool sees the phases of all requests; take --concurrency-backend \
-         threading-pool or asyncio",
+        apart && (args.concurrency_backend == Carrier::ProcessingPool || args.workers.is_some()),
+        "--request-mode pd_dynamic: no process of a pool sees the phases of all requests, nor does a pod; take \
+         --concurrency-backend threading-pool or asyncio",
     );
+    refuse(args.workers.is_some() && cfg!(not(feature = "kube")), &format!("--workers: {NO_JOBS}"));
     refuse(
         args.num_process != [1] && args.concurrency_backend != Carrier::ProcessingPool,
         "--num-process: it is the size of --concurrency-backend processing-pool",
@@ -242,6 +248,21 @@ fn apart(args: &ProfArgs) -> Value {
         prefill_concurrency: args.prefill_concurrency,
         decode_concurrency: args.decoder_concurrency,
     }})
+}
+
+/// The Job that `--workers` asks for.
+fn job(args: &ProfArgs, here: &Utf8Path) -> Job {
+    Job {
+        image: args.worker_image.clone().unwrap_or_default(),
+        namespace: args.worker_namespace.clone(),
+        kubeconfig: args.kubeconfig.as_ref().map(|path| here.join(path)),
+        context: args.context.clone(),
+        base_url: args.worker_base_url.clone(),
+        cpu: args.worker_cpu.clone(),
+        memory: args.worker_memory.clone(),
+        start_timeout_s: args.worker_start_timeout,
+        head_start_s: args.worker_head_start,
+    }
 }
 
 /// What all cases of the command share.

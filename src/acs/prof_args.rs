@@ -6,7 +6,7 @@
 use camino::Utf8PathBuf;
 use clap::ArgAction;
 
-use super::values::{Admission, Backend, Carrier, Climbing, DatasetType, limit, rate, truth};
+use super::values::{Admission, Backend, Carrier, Climbing, DatasetType, limit, rate, truth, workers};
 
 /// Options of `prof`. Lists are separated by commas, or the option is repeated.
 #[derive(Debug, Clone, clap::Args)]
@@ -189,6 +189,56 @@ pub struct ProfArgs {
     /// Count what the server adds to a prompt, the chat template, as part of --input-length
     #[arg(long, help_heading = "Not in acs-bench")]
     pub count_template: bool,
+    /// Spread the load over pods: k8s-job:N makes one indexed Kubernetes Job of N pods, each with one event loop and an
+    /// equal share of one schedule (built with `--features kube`)
+    #[arg(long, value_name = "k8s-job:N", value_parser = workers, requires = "worker_image",
+          conflicts_with_all = ["concurrency_backend", "num_process"], help_heading = "Not in acs-bench")]
+    pub workers: Option<u32>,
+    /// The image of the pods, with `vllm-cibench` of this version on its path
+    #[arg(long, value_name = "IMAGE", requires = "workers", help_heading = "Not in acs-bench")]
+    pub worker_image: Option<String>,
+    /// The namespace of the pods
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        requires = "workers",
+        help_heading = "Not in acs-bench"
+    )]
+    pub worker_namespace: String,
+    /// Where the pods reach the server, ending in /v1 [default: the provider's address]
+    #[arg(long, value_name = "URL", requires = "workers", help_heading = "Not in acs-bench")]
+    pub worker_base_url: Option<String>,
+    /// Processors of each pod, such as 2 or 500m
+    #[arg(long, value_name = "QUANTITY", requires = "workers", help_heading = "Not in acs-bench")]
+    pub worker_cpu: Option<String>,
+    /// Memory of each pod, such as 1Gi
+    #[arg(long, value_name = "QUANTITY", requires = "workers", help_heading = "Not in acs-bench")]
+    pub worker_memory: Option<String>,
+    /// How long the pods may take to be ready, in seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        requires = "workers",
+        help_heading = "Not in acs-bench"
+    )]
+    pub worker_start_timeout: u64,
+    /// From the order to begin to the beginning, in seconds: pods read it from a file that their node writes
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        requires = "workers",
+        help_heading = "Not in acs-bench"
+    )]
+    pub worker_head_start: u64,
+    /// The kubeconfig file of the pods' cluster; without it: where kubectl looks for one
+    #[arg(long, value_name = "FILE", requires = "workers", help_heading = "Not in acs-bench")]
+    pub kubeconfig: Option<Utf8PathBuf>,
+    /// A context of it; without it: its current one
+    #[arg(long, value_name = "NAME", requires = "workers", help_heading = "Not in acs-bench")]
+    pub context: Option<String>,
     /// Write the cases and leave: `run` takes them too
     #[arg(long, help_heading = "Not in acs-bench")]
     pub only_cases: bool,

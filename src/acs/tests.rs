@@ -151,6 +151,33 @@ fn prefill_and_decode_have_limits_of_their_own() {
 }
 
 #[test]
+fn workers_are_a_job_of_so_many_pods() {
+    let text = "--workers k8s-job:3 --worker-image i:1 --worker-cpu 2 --kubeconfig k -c 4";
+    let spread = made(text);
+    #[cfg(feature = "kube")]
+    {
+        let case = &spread.unwrap()[0];
+        assert_eq!((&case["concurrency_backend"], &case["num_process"]), (&json!("k8s-job"), &json!(3)));
+        let job = json!({"image": "i:1", "namespace": "default", "kubeconfig": "/here/k", "cpu": "2",
+                         "start_timeout_s": 300, "head_start_s": 10});
+        assert_eq!(case["job"], job);
+    }
+    #[cfg(not(feature = "kube"))]
+    assert!(spread.unwrap_err().contains("--workers: this build cannot have pods carry a load"));
+    for (text, told) in [
+        ("--workers 3", "expected `k8s-job:N`, a Job of N pods, found `3`"),
+        ("--workers k8s-job:0 --worker-image i", "found `k8s-job:0`"),
+        ("--workers k8s-job:2", "--worker-image <IMAGE>"),
+        ("--worker-cpu 2", "--workers <k8s-job:N>"),
+        ("--workers k8s-job:2 --worker-image i -cb asyncio", "cannot be used with"),
+        ("--workers k8s-job:2 --worker-image i -rm pd_dynamic", "nor does a pod"),
+    ] {
+        let wrong = made(text).unwrap_err();
+        assert!(wrong.contains(told), "{text}: {wrong}");
+    }
+}
+
+#[test]
 fn a_rate_is_an_open_loop_and_goodput_has_its_limits_in_seconds() {
     let case = one("-r 2.5 -burst 0.5 -g ttft:50 -g e2e:1000,tpot:20");
     assert_eq!(case["control_method"], json!({"rate": {"requests_per_second": 2.5, "burstiness": 0.5}}));
@@ -273,6 +300,16 @@ fn the_table_of_options_and_the_command_line_name_the_same_options() {
         "--only-cases",
         "--goodput-share",
         "--stop-beyond",
+        "--workers",
+        "--worker-image",
+        "--worker-namespace",
+        "--worker-base-url",
+        "--worker-cpu",
+        "--worker-memory",
+        "--worker-start-timeout",
+        "--worker-head-start",
+        "--kubeconfig",
+        "--context",
         "--model",
         "--language",
         "--help",

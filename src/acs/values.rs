@@ -112,6 +112,13 @@ pub(super) fn truth(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Where a load is spread to: `k8s-job:4`.
+pub(super) fn workers(text: &str) -> Result<u32, String> {
+    let wanted = || format!("expected `k8s-job:N`, a Job of N pods, found `{text}`");
+    let pods = text.strip_prefix("k8s-job:").ok_or_else(wanted)?;
+    pods.parse().ok().filter(|pods| *pods > 0).ok_or_else(wanted)
+}
+
 /// A rate: a number above 0, or `inf` for all at once.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.to_ascii_lowercase().as_str() {

@@ -10,6 +10,7 @@ mod dataset;
 mod deploy;
 mod down;
 mod live;
+mod load_worker;
 mod null_server;
 mod plan;
 mod probe;
@@ -85,6 +86,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Serve prepared answers on a schedule until standard input ends, cheaply enough to measure clients with
     NullServer(null_server::NullServerArgs),
+    /// Carry a share of a load that `prof --workers` spreads over a cluster: what its pods run
+    LoadWorker(load_worker::LoadWorkerArgs),
     /// Print the completion script of a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page, or write one for each subcommand
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => sim::sim(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::NullServer(args) => null_server::null_server(args),
+        Command::LoadWorker(args) => load_worker::load_worker(&args),
         Command::Completions(args) => shell::completions(&args, command()),
         Command::Man(args) => shell::man(&args, command()),
     };

@@ -138,6 +138,7 @@ impl<'a> Ring<'a> {
             cancel: self.cancel.clone(),
             folder: self.folder.trial(id),
             run_type: "compare".to_owned(),
+            run_id: self.duel.run_id.clone(),
         };
         self.record.begun(id)?;
         let begun = Instant::now();

@@ -101,7 +101,7 @@ fn measure(path: Path, cancel: &CancellationToken) -> Result<Ceiling, String> {
     let [small, large] = PADDINGS.map(|padding| point(path, padding, cancel));
     let processors = match path.backend {
         // Of a pool of processes this is one.
-        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => 1,
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool | ConcurrencyBackend::K8sJob => 1,
         ConcurrencyBackend::ThreadingPool => std::thread::available_parallelism().map_or(1, usize::from),
     };
     Ok(Ceiling { processors, points: [small?, large?] })
@@ -162,6 +162,7 @@ fn plan(backend: ConcurrencyBackend, target: &Target) -> Plan {
         backend,
         processes: 1,
         begin: None,
+        elsewhere: None,
         phases: None,
         limits: Limits::within(LIMIT),
         stop: Stop::default(),

@@ -89,6 +89,7 @@ pub(super) fn conclude(spec: &Spec, case: &ExpandedCase, run: &Run<'_>, records:
         "schedule_sha256": sha256_hex(json!(run.schedule).to_string().as_bytes()),
         "epochs": epochs(run.driven),
         "machine": run.driven.machine,
+        "workers": run.driven.workers,
         "ceiling": ceiling(run.ceiling, records),
         "steps": steps,
         "phases": spec.phase_limits().map(|limits| phases(limits, records)),

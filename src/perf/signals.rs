@@ -199,10 +199,20 @@ const CACHED: Kind = Kind {
     invalid: "",
 };
 
+const CLOCKS: Kind = Kind {
+    name: "clock_skew_share",
+    unit: "ratio",
+    what: "pods: how far the wall clock of one may be from where it was taken to be, of the length of the window",
+    so: "clocks of several machines place the requests, and may differ: what is counted per second over all of them is \
+         that unsure",
+    degraded: "> 5 %",
+    invalid: "> 50 %",
+};
+
 /// All of them, in the order in which they are told.
-pub const ALL: [Kind; 14] = [
+pub const ALL: [Kind; 15] = [
     SEND_LAG, LATE_SENDS, REFILL_GAP, SHIFT, ADMISSION, ACHIEVED, WAKEUP, CPU, CEILING, QUEUE, STEAL,
-    PRESSURE, THROTTLED, CACHED,
+    PRESSURE, THROTTLED, CACHED, CLOCKS,
 ];
 
 /// More than this after it was due, a request is late, in seconds.
@@ -269,6 +279,7 @@ pub(super) fn signals(seen: &Seen<'_>) -> Vec<Signal> {
         PRESSURE.at_most(seen.driven.machine.pressure_share.clone(), 0.2, None),
         THROTTLED.at_most(seen.driven.machine.throttled_share.clone(), 0.01, Some(0.1)),
         seen.warm.map_or_else(|| CACHED.at_most(cached(&measured), 0.2, None), |why| CACHED.none(why)),
+        clocks(seen, &measured),
     ]
 }
 
@@ -372,6 +383,8 @@ fn cpu(seen: &Seen<'_>) -> Reading {
         could += match seen.backend {
             ConcurrencyBackend::Asyncio => wall,
             ConcurrencyBackend::ThreadingPool => wall * seen.driven.machine.cpus as f64,
+            // Each has a machine of its own.
+            ConcurrencyBackend::K8sJob => wall * epoch.threads.len() as f64,
             ConcurrencyBackend::ProcessingPool => {
                 wall * epoch.threads.len().min(seen.driven.machine.cpus) as f64
             }
@@ -413,6 +426,20 @@ impl Taken {
             event_bytes: bytes as f64 / stamps().count() as f64,
         })
     }
+}
+
+fn clocks(seen: &Seen<'_>, measured: &[&Record]) -> Signal {
+    let Some(workers) = &seen.driven.workers else {
+        return CLOCKS.none("all stamps are of one machine's clock");
+    };
+    let from = measured.iter().map(|record| record.started.0).min();
+    let window =
+        from.zip(measured.iter().map(|record| record.ended.0).max()).map(|(from, to)| seconds(from, to));
+    let reading = match window.filter(|window| *window > 0.0) {
+        Some(window) => Reading::of(workers.unsure_ns as f64 / 1e9 / window),
+        None => Reading::none("no measured request was sent"),
+    };
+    CLOCKS.at_most(reading, 0.05, Some(0.5))
 }
 
 fn queue(seen: &Seen<'_>) -> Reading {

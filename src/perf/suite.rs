@@ -25,7 +25,7 @@ use crate::{
         ceiling::Ceiling,
         conclude::{Run, conclude, note},
         corpus::{self, Corpus, Item, Library, Refused},
-        drive::{self, Driven, Plan, load},
+        drive::{self, Driven, Elsewhere, Plan, load},
         profile::Profiler,
         progress::Progress,
         prompt::{Counter, ServerCount},
@@ -118,7 +118,7 @@ impl Suite<Target> for Perf {
             Err(refused) => return errored(reason(&cx.case, refused)),
         };
         let saved = save(&schedule, cx);
-        let plan = plan(spec, &schedule, &target, &corpus, &cx.case);
+        let plan = plan(spec, &schedule, &target, &corpus, cx);
         let ceiling = calibrated(spec, cx, &target).await;
         let progress = Progress::new(cx.case.id.as_str(), &schedule, spec.stop.duration);
         let measured = match measure(plan, progress, cx, &target, spec.profile).await {
@@ -206,8 +206,10 @@ async fn calibrated(spec: &Spec, cx: &Cx<Target>, target: &Target) -> Result<Cei
     if cx.case.id.as_str().starts_with("perf::smoke::") {
         return Err("a smoke run is not calibrated".to_owned());
     }
-    if spec.concurrency_backend == ConcurrencyBackend::ProcessingPool {
-        return Err("a pool of processes is not calibrated".to_owned());
+    match spec.concurrency_backend {
+        ConcurrencyBackend::ProcessingPool => return Err("a pool of processes is not calibrated".to_owned()),
+        ConcurrencyBackend::K8sJob => return Err("pods are not calibrated: they run elsewhere".to_owned()),
+        ConcurrencyBackend::ThreadingPool | ConcurrencyBackend::Asyncio => {}
     }
     let (backend, client, cancel) = (spec.concurrency_backend, target.client.clone(), cx.cancel.clone());
     let told = tokio::task::spawn_blocking(move || Ceiling::of(backend, &client, &cancel)).await;
@@ -215,8 +217,8 @@ async fn calibrated(spec: &Spec, cx: &Cx<Target>, target: &Target) -> Result<Cei
 }
 
 /// Everything that will be sent.
-fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case: &ExpandedCase) -> Plan {
-    let id = |index: u64| format!("{}-{index}", case.id);
+fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, cx: &Cx<Target>) -> Plan {
+    let id = |index: u64| format!("{}-{index}", cx.case.id);
     let mut items = corpus.items.iter().zip(0_u64..);
     let mut epochs: Vec<drive::Epoch> = Vec::new();
     for epoch in &schedule.epochs {
@@ -237,6 +239,11 @@ fn plan(spec: &Spec, schedule: &Schedule, target: &Target, corpus: &Corpus, case
         backend: spec.concurrency_backend,
         processes: spec.num_process.unwrap_or(1),
         begin: None,
+        elsewhere: spec.job.clone().map(|job| Elsewhere {
+            job,
+            folder: cx.folder.clone(),
+            run_id: cx.run_id.clone(),
+        }),
         phases: spec.phase_limits(),
         limits: Limits { idle: None, ..Limits::within(spec.request_timeout()) },
         stop: spec.stop,
@@ -435,6 +442,7 @@ pub(crate) mod tests {
             cancel: CancellationToken::new(),
             folder: run.trial(&case().id),
             run_type: "smoke".to_owned(),
+            run_id: "r".to_owned(),
         };
         let text =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/cases/perf/smoke.yaml")).unwrap();

@@ -183,7 +183,7 @@ pub(super) mod tests {
             throttled_share: Reading::none("no quota is set"),
             governor: None,
         };
-        Driven { transport: "direct", epochs: vec![epoch], machine }
+        Driven { transport: "direct", epochs: vec![epoch], machine, workers: None }
     }
 
     fn closed(workers: usize) -> Pace {

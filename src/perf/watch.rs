@@ -113,12 +113,12 @@ impl Canary {
 }
 
 /// A number that the system may not tell.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// The number.
     pub value: Option<f64>,
     /// Why there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_reason: Option<String>,
 }
 
@@ -126,6 +126,11 @@ impl Reading {
     /// A number.
     pub fn of(value: f64) -> Self {
         Self { value: Some(value), null_reason: None }
+    }
+
+    /// The larger of two; the known one, where one of them is not.
+    fn worse(self, other: Self) -> Self {
+        if other.value > self.value { other } else { self }
     }
 
     /// None, and why.
@@ -141,7 +146,7 @@ impl From<Result<f64, String>> for Reading {
 }
 
 /// What the machine did beside the load, from [`Before`] to now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processors that this process may use.
     pub cpus: usize,
@@ -153,6 +158,28 @@ pub struct Machine {
     pub throttled_share: Reading,
     /// The governor of the first processor's clock.
     pub governor: Option<String>,
+}
+
+impl Machine {
+    /// One that nobody looked at, and why.
+    pub(crate) fn unseen(why: &str) -> Self {
+        let none = || Reading::none(why);
+        Self { cpus: 0, steal_share: none(), pressure_share: none(), throttled_share: none(), governor: None }
+    }
+
+    /// Several machines as one: of each reading the worst, since the slowest of them is in the figures.
+    pub(crate) fn worst_of(machines: Vec<Self>) -> Option<Self> {
+        machines.into_iter().reduce(|one, other| Self {
+            cpus: one.cpus.min(other.cpus),
+            steal_share: one.steal_share.worse(other.steal_share),
+            pressure_share: one.pressure_share.worse(other.pressure_share),
+            throttled_share: one.throttled_share.worse(other.throttled_share),
+            governor: [one.governor, other.governor]
+                .into_iter()
+                .flatten()
+                .min_by_key(|governor| governor != "powersave"),
+        })
+    }
 }
 
 /// The counters at the beginning.

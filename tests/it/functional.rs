@@ -171,6 +171,7 @@ impl Bench {
             cancel: CancellationToken::new(),
             folder: self.folder.trial(&trial.case.id),
             run_type: "smoke".to_owned(),
+            run_id: "r".to_owned(),
         };
         FunctionalSuite::default().run(&trial.spec, &cx).await
     }

@@ -7,6 +7,7 @@ mod command;
 mod paper;
 mod real;
 mod scripted;
+mod spread;
 
 use std::{
     sync::{Arc, Mutex},

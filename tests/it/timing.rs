@@ -91,6 +91,7 @@ async fn trial(folder: &Utf8Path, base_url: &str, id: &str, spec: &Spec) -> (Obs
         capabilities: Arc::default(),
         cancel: CancellationToken::new(),
         run_type: "smoke".to_owned(),
+        run_id: "r".to_owned(),
     };
     let observation = Perf::default().run(spec, &cx).await;
     let rows = observation.artifacts.iter().find(|artifact| artifact.role == "requests").unwrap();

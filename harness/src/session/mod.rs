@@ -330,6 +330,7 @@ impl<F: Fixture> Session<F> {
             world,
             capabilities: Arc::new(capabilities),
             run_type: self.plan.run_type.clone(),
+            run_id: self.plan.run_id.clone(),
             attempt: match self.plan.host.runner {
                 Runner::NextestRun { attempt, .. } => attempt,
                 Runner::Whole | Runner::NextestList => 1,

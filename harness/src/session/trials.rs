@@ -82,6 +82,7 @@ pub(crate) struct Stage<W> {
     pub(crate) world: Result<Arc<W>, Reason>,
     pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) run_type: String,
+    pub(crate) run_id: String,
     pub(crate) attempt: u32,
     /// Run what would be skipped.
     pub(crate) forced: bool,
@@ -143,6 +144,7 @@ impl<W: Send + Sync + 'static> Stage<W> {
             cancel,
             folder: folder.clone(),
             run_type: self.run_type.clone(),
+            run_id: self.run_id.clone(),
         };
         let ended = self
             .runtime

@@ -93,6 +93,7 @@ async fn run(base_url: &str, extra: Value) -> Ran {
         cancel: CancellationToken::new(),
         folder,
         run_type: "smoke".to_owned(),
+        run_id: "r".to_owned(),
     };
     let suite =
         Accuracy::new(env!("CARGO_MANIFEST_DIR")).keeping_answers_in(path.join("answers"), Arc::default());

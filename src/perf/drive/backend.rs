@@ -50,7 +50,7 @@ pub(super) fn carry<T: Transport, K: Fn(Record) + Send + Sync>(
     let threads = match backend {
         ConcurrencyBackend::ThreadingPool => pool(transport, turn, &canary)?,
         // Of a pool of processes this is one.
-        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => {
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool | ConcurrencyBackend::K8sJob => {
             one_loop(transport, turn, &canary)?
         }
     };

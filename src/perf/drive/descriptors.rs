@@ -49,7 +49,9 @@ fn needed<R>(plan: &Plan<R>) -> u64 {
     let each = match plan.backend {
         ConcurrencyBackend::ThreadingPool => IN_A_POOL,
         // The timer can be done without: a coarser one takes its place.
-        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => IN_A_LOOP - 1,
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool | ConcurrencyBackend::K8sJob => {
+            IN_A_LOOP - 1
+        }
     };
     // Nobody knows how many arrivals without a cap will be on their way at a time.
     BESIDE + at_a_time(plan).min(if capped(plan) { u64::MAX } else { 1 }) * each
@@ -59,7 +61,9 @@ fn needed<R>(plan: &Plan<R>) -> u64 {
 fn wanted<R>(plan: &Plan<R>) -> u64 {
     let each = match plan.backend {
         ConcurrencyBackend::ThreadingPool => IN_A_POOL,
-        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool => IN_A_LOOP,
+        ConcurrencyBackend::Asyncio | ConcurrencyBackend::ProcessingPool | ConcurrencyBackend::K8sJob => {
+            IN_A_LOOP
+        }
     };
     BESIDE + at_a_time(plan) * each
 }

@@ -14,6 +14,7 @@ mod conversation;
 mod descriptors;
 mod gate;
 mod pacer;
+mod pods;
 mod processes;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod turn;
 use std::{sync::atomic::AtomicU32, time::Duration};
 
 pub use conversation::{Conversation, Later};
+pub use pods::{Elsewhere, WorkerTold, Workers, work};
 pub use processes::at_the_door;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -45,8 +47,10 @@ pub struct Plan<R = Request> {
     pub epochs: Vec<Epoch<R>>,
     /// Who carries it.
     pub backend: ConcurrencyBackend,
-    /// How many processes do, where that is a pool of processes.
+    /// How many processes, or pods, do, where that is a pool of them.
     pub processes: u32,
+    /// Where those pods are.
+    pub elsewhere: Option<Elsewhere>,
     /// When the first request may be due; nothing: as soon as all are ready.
     pub begin: Option<Stamp>,
     /// What prefill and decode are limited to apart, where they are.
@@ -86,8 +90,10 @@ pub struct Driven {
     pub transport: &'static str,
     /// What became of each epoch that was begun.
     pub epochs: Vec<Turned>,
-    /// What the machine did meanwhile.
+    /// What the machine did meanwhile; of several the worst.
     pub machine: Machine,
+    /// Who carried it, where those were pods.
+    pub workers: Option<Workers>,
 }
 
 /// What became of one epoch.
@@ -149,6 +155,7 @@ impl Plan {
             epochs: self.epochs.into_iter().map(prepared).collect(),
             backend: self.backend,
             processes: self.processes,
+            elsewhere: self.elsewhere,
             begin: self.begin,
             phases: self.phases,
             limits: self.limits,
@@ -168,8 +175,10 @@ pub fn load(
     in_flight: &AtomicU32,
     keep: &(impl Fn(Record) + Send + Sync),
 ) -> Result<Driven, String> {
-    if plan.backend == ConcurrencyBackend::ProcessingPool {
-        return processes::drive(client, plan, cancel, in_flight, keep);
+    match plan.backend {
+        ConcurrencyBackend::ProcessingPool => return processes::drive(client, plan, cancel, in_flight, keep),
+        ConcurrencyBackend::K8sJob => return pods::drive(client, plan, cancel, in_flight, keep),
+        ConcurrencyBackend::ThreadingPool | ConcurrencyBackend::Asyncio => {}
     }
     match Direct::of(client) {
         Some(direct) => drive(&direct, plan, cancel, in_flight, keep),
@@ -214,5 +223,5 @@ pub fn drive<T: Transport>(
             break;
         }
     }
-    Ok(Driven { transport: T::NAME, epochs, machine: before.until_now() })
+    Ok(Driven { transport: T::NAME, epochs, machine: before.until_now(), workers: None })
 }

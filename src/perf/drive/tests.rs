@@ -138,6 +138,7 @@ pub(super) fn plan<R>(backend: ConcurrencyBackend, epochs: Vec<Epoch<R>>) -> Pla
         backend,
         processes: 1,
         begin: None,
+        elsewhere: None,
         phases: None,
         limits: Limits::default(),
         stop: Stop::default(),

@@ -5,8 +5,8 @@
 use st_harness::suite::Mistakes;
 
 use super::{
-    Climb, ConcurrencyBackend, ControlMethod, Expectation, FailureStop, Layout, PdDynamic, Rate, RequestMode,
-    Spec, Spread,
+    Climb, ConcurrencyBackend, ControlMethod, Expectation, FailureStop, Layout, NO_JOBS, PdDynamic, Rate,
+    RequestMode, Spec, Spread,
 };
 
 /// More threads than this measure their own scheduling.
@@ -38,6 +38,7 @@ pub(super) fn check(spec: &Spec, mistakes: &mut Mistakes<'_>) {
     }
     threads(spec, mistakes);
     processes(spec, mistakes);
+    job(spec, mistakes);
     if let Some(stop) = spec.stop.failures {
         failures(stop, mistakes);
     }
@@ -312,7 +313,7 @@ fn phases(spec: &Spec, asked: PdDynamic, mistakes: &mut Mistakes<'_>) {
             _ => {}
         }
     }
-    if spec.concurrency_backend == ConcurrencyBackend::ProcessingPool {
+    if spec.concurrency_backend.is_divided() {
         mistakes.at(
             "/request_mode",
             "no process of a pool sees the phases of all requests; take `concurrency_backend: threading-pool` or \
@@ -322,12 +323,13 @@ fn phases(spec: &Spec, asked: PdDynamic, mistakes: &mut Mistakes<'_>) {
 }
 
 fn processes(spec: &Spec, mistakes: &mut Mistakes<'_>) {
-    let pool = spec.concurrency_backend == ConcurrencyBackend::ProcessingPool;
+    let pool = spec.concurrency_backend.is_divided();
     match spec.num_process {
-        None if pool => mistakes.at("", "expected `num_process`, how many processes the pool has"),
-        Some(_) if !pool => {
-            mistakes.at("/num_process", "expected `concurrency_backend: processing-pool`, whose size it is");
-        }
+        None if pool => mistakes.at("", "expected `num_process`, how many processes, or pods, there are"),
+        Some(_) if !pool => mistakes.at(
+            "/num_process",
+            "expected `concurrency_backend: processing-pool`, whose size it is, or `k8s-job`, whose pods they are",
+        ),
         Some(asked) if asked == 0 || asked > at_first(spec) => mistakes.at(
             "/num_process",
             format!(
@@ -342,6 +344,26 @@ fn processes(spec: &Spec, mistakes: &mut Mistakes<'_>) {
             "/stop/failures",
             "no process of a pool sees the failures of all; leave it out, or take `asyncio`",
         );
+    }
+}
+
+/// Pods need a cluster to run in, and a build that knows one.
+fn job(spec: &Spec, mistakes: &mut Mistakes<'_>) {
+    let wanted = spec.concurrency_backend == ConcurrencyBackend::K8sJob;
+    if wanted && cfg!(not(feature = "kube")) {
+        mistakes.at("/concurrency_backend", NO_JOBS);
+    }
+    match &spec.job {
+        None if wanted => mistakes.at("", "expected `job: {image: …}`, what the pods run"),
+        Some(_) if !wanted => {
+            mistakes.at("/job", "expected `concurrency_backend: k8s-job` beside it, which it is of");
+        }
+        Some(job) => {
+            for (key, message) in job.mistakes() {
+                mistakes.at(&format!("/job/{key}"), message);
+            }
+        }
+        None => {}
     }
 }
 
@@ -467,6 +489,7 @@ mod tests {
             ),
             (json!({"concurrency_backend": "processing-pool"}), "expected `num_process`"),
             (json!({"num_process": 2}), "expected `concurrency_backend: processing-pool`, whose size it is"),
+            (json!({"job": {"image": "i"}}), "expected `concurrency_backend: k8s-job` beside it"),
             (
                 json!({"concurrency_backend": "processing-pool", "num_process": 3}),
                 "expected from 1 to 2, of which each process has one in flight at the beginning, found 3",
@@ -538,10 +561,23 @@ mod tests {
     }
 
     #[test]
+    fn pods_need_a_build_that_knows_clusters_and_an_image() {
+        let jobs = |job: Value| {
+            let found = mistakes(json!({"concurrency_backend": "k8s-job", "num_process": 2, "job": job}));
+            let lacks = found.iter().filter(|message| *message == NO_JOBS).count();
+            assert_eq!(lacks, usize::from(cfg!(not(feature = "kube"))), "{found:?}");
+            found.into_iter().filter(|message| message != NO_JOBS).collect::<Vec<_>>()
+        };
+        assert_eq!(jobs(json!({"image": "i"})), [""; 0]);
+        assert_eq!(jobs(Value::Null), ["expected `job: {image: …}`, what the pods run"]);
+        assert!(jobs(json!({"image": "i", "cpu": "all"}))[0].contains("found `all`"));
+    }
+
+    #[test]
     fn a_backend_that_does_not_exist_is_refused_by_name() {
         let spec = json!({"input_len": 8, "output_len": 4, "concurrency_backend": "green-threads"});
         let error = serde_json::from_value::<Spec>(spec).unwrap_err().to_string();
-        assert!(error.contains("`threading-pool`, `asyncio`, `processing-pool`"), "{error}");
+        assert!(error.contains("`threading-pool`, `asyncio`, `processing-pool`, `k8s-job`"), "{error}");
     }
 
     #[test]

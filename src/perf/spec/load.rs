@@ -147,6 +147,8 @@ pub enum ConcurrencyBackend {
     Asyncio,
     /// `num_process` processes, each with one event loop and an equal share of one schedule.
     ProcessingPool,
+    /// `num_process` pods of a Kubernetes Job, each as one of those processes.
+    K8sJob,
 }
 
 impl ConcurrencyBackend {
@@ -156,7 +158,13 @@ impl ConcurrencyBackend {
             Self::ThreadingPool => "threading-pool",
             Self::Asyncio => "asyncio",
             Self::ProcessingPool => "processing-pool",
+            Self::K8sJob => "k8s-job",
         }
+    }
+
+    /// Whether several programs carry a share of the load each, none of which sees the others' requests.
+    pub fn is_divided(self) -> bool {
+        matches!(self, Self::ProcessingPool | Self::K8sJob)
     }
 }
 

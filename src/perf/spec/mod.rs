@@ -6,6 +6,7 @@ mod amount;
 mod check;
 mod conversation;
 mod expectation;
+mod job;
 mod key;
 mod load;
 mod workload;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use amount::{Amount, Law};
 pub use conversation::Conversation;
 pub use expectation::{AtStat, Bound, Expectation, Goodput, Slo, Stat};
+pub use job::{Job, NO_JOBS};
 pub use key::level_of;
 pub use load::{
     Climb, ClimbMode, ConcurrencyBackend, ControlMethod, FailureStop, PdDynamic, PhaseLimits, Rate, Replay,
@@ -47,9 +49,13 @@ pub struct Spec {
     /// Who carries them.
     #[serde(default)]
     pub concurrency_backend: ConcurrencyBackend,
-    /// How many processes do, with `processing-pool`: at most as many as there are requests in flight at the beginning.
+    /// How many processes do, with `processing-pool`, or pods, with `k8s-job`: at most as many as there are requests in
+    /// flight at the beginning.
     #[serde(default)]
     pub num_process: Option<u32>,
+    /// The Job of `k8s-job`.
+    #[serde(default)]
+    pub job: Option<Job>,
     /// Where the prompts come from, several sources by their weights. Default: seeded random text.
     #[serde(default)]
     pub dataset: Vec<Source>,

@@ -10,6 +10,7 @@ mod cluster;
 mod delete;
 mod endpoint;
 mod failure;
+pub mod job;
 mod manifest;
 mod pods;
 mod serving;

@@ -102,7 +102,7 @@ impl Watch<'_> {
     }
 
     /// The pods, and the last warning about them.
-    async fn line(&self, pods: &[Pod], states: &[State]) -> String {
+    pub(super) async fn line(&self, pods: &[Pod], states: &[State]) -> String {
         let mut line = match states {
             [] => "no pod yet".to_owned(),
             states => states.iter().map(|state| state.line.as_str()).collect::<Vec<_>>().join("; "),
@@ -261,7 +261,7 @@ impl Watch<'_> {
 
 impl Patience {
     /// The pod's trouble, where it will not pass or has lasted longer than `grace`.
-    fn hopeless(&mut self, pod: &Pod, state: &State, grace: Duration) -> Option<Trouble> {
+    pub(super) fn hopeless(&mut self, pod: &Pod, state: &State, grace: Duration) -> Option<Trouble> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let Some(trouble) = &state.trouble else {
             self.0.retain(|(of, _), _| *of != uid);

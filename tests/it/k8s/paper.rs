@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -27,6 +28,9 @@ pub(super) enum Reply {
     Hang,
 }
 
+/// What can be asked for all of its kind.
+const LISTED: [&str; 6] = ["/pods", "/events", "/nodes", "/jobs", "/configmaps", "/secrets"];
+
 struct Rule {
     method: &'static str,
     part: &'static str,
@@ -40,6 +44,8 @@ struct State {
     rules: Vec<Rule>,
     seen: Vec<String>,
     uids: u32,
+    /// It knows no indexed Jobs.
+    old: bool,
 }
 
 /// See the module.
@@ -68,6 +74,11 @@ impl Paper {
     /// An object that is there already.
     pub(super) fn put(&self, path: &str, object: Value) {
         self.0.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    /// As before Kubernetes 1.22: what is indexed about a Job is dropped without a word.
+    pub(super) fn is_old(&self) {
+        self.0.lock().unwrap().old = true;
     }
 
     pub(super) fn get(&self, path: &str) -> Option<Value> {
@@ -115,6 +126,63 @@ impl Paper {
         Client::new(service, "default")
     }
 
+    /// The same on a port of this machine, for a command of its own; `logs` has the log of each pod in a file of its
+    /// name. Its address.
+    pub(super) async fn serve(&self, logs: PathBuf) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let paper = self.clone();
+        let hear = move |request: Request<Body>| {
+            let (paper, logs) = (paper.clone(), logs.clone());
+            async move { paper.heard(request, logs).await }
+        };
+        let app = axum::Router::new().fallback(hear);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        format!("http://{address}")
+    }
+
+    async fn heard(self, request: Request<Body>, logs: PathBuf) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let pod = parts.uri.path().strip_suffix("/log").map(str::to_owned);
+        if let Some(pod) = pod.filter(|pod| self.get(pod).is_some()) {
+            let log = logs.join(pod.rsplit('/').next().unwrap());
+            let follow = parts.uri.query().is_some_and(|query| query.contains("follow=true"));
+            return Response::builder().status(200).body(self.log(pod, log, follow)).unwrap();
+        }
+        match self.answer(parts.method.as_str(), &parts.uri.to_string(), &bytes) {
+            Reply::Hang => std::future::pending().await,
+            Reply::Text(code, text) => Response::builder().status(code).body(Body::from(text)).unwrap(),
+            Reply::Refuse(code, message) => {
+                Response::builder().status(code).body(Body::from(status(code, message).to_string())).unwrap()
+            }
+        }
+    }
+
+    /// What a pod has written; to `follow` it: and writes, until it is over or gone.
+    fn log(self, pod: String, file: PathBuf, follow: bool) -> Body {
+        let lines = futures_util::stream::unfold(0, move |from| {
+            let (paper, pod, file) = (self.clone(), pod.clone(), file.clone());
+            async move {
+                loop {
+                    let over = !follow
+                        || paper.get(&pod).is_none_or(|pod| {
+                            matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+                        });
+                    let all = std::fs::read(&file).unwrap_or_default();
+                    if all.len() > from {
+                        return Some((Ok::<_, std::io::Error>(all[from..].to_vec()), all.len()));
+                    }
+                    if over {
+                        return None;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            }
+        });
+        Body::from_stream(lines)
+    }
+
     fn answer(&self, method: &str, uri: &str, body: &[u8]) -> Reply {
         let mut state = self.0.lock().unwrap();
         let path = uri.split('?').next().unwrap_or(uri).to_owned();
@@ -130,6 +198,8 @@ impl Paper {
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         match method {
             "GET" => state.read(&path),
+            "POST" => state.create(&path, body),
+            "PATCH" if path.contains("/pods/") => state.change(&path, &body),
             "PATCH" => state.apply(path, body),
             "DELETE" => state.delete(&path, &body),
             _ => Reply::Refuse(405, "method not allowed"),
@@ -153,8 +223,14 @@ impl State {
             })),
             "/api/v1" => list(
                 "v1",
-                vec![resource("services", "Service", true), resource("namespaces", "Namespace", false)],
+                vec![
+                    resource("services", "Service", true),
+                    resource("namespaces", "Namespace", false),
+                    resource("configmaps", "ConfigMap", true),
+                    resource("secrets", "Secret", true),
+                ],
             ),
+            "/apis/batch/v1" => list("batch/v1", vec![resource("jobs", "Job", true)]),
             "/apis/apps/v1" => list("apps/v1", vec![resource("deployments", "Deployment", true)]),
             "/apis/apiextensions.k8s.io/v1" => list(
                 "apiextensions.k8s.io/v1",
@@ -163,7 +239,7 @@ impl State {
             "/apis/x.y/v1" if self.objects.keys().any(|path| path.ends_with("/things.x.y")) => {
                 list("x.y/v1", vec![resource("things", "Thing", true)])
             }
-            _ if ["pods", "events", "nodes"].iter().any(|plural| path.ends_with(plural)) => {
+            _ if LISTED.iter().any(|plural| path.ends_with(plural)) => {
                 let inside = format!("{path}/");
                 let items: Vec<_> = self
                     .objects
@@ -192,6 +268,56 @@ impl State {
         ok(&body)
     }
 
+    fn create(&mut self, collection: &str, mut body: Value) -> Reply {
+        let path = format!("{collection}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
+        if self.objects.contains_key(&path) {
+            return Reply::Refuse(409, "already exists");
+        }
+        self.uids += 1;
+        body["metadata"]["uid"] = json!(format!("uid-{}", self.uids));
+        if path.contains("/jobs/") {
+            self.run(&mut body);
+        }
+        self.objects.insert(path, body.clone());
+        Reply::Text(201, body.to_string())
+    }
+
+    /// What the controller of Jobs does: all pods at once.
+    fn run(&mut self, job: &mut Value) {
+        if self.old {
+            job["spec"].as_object_mut().unwrap().remove("completionMode");
+        }
+        let (template, name) = (job["spec"]["template"].clone(), job["metadata"]["name"].as_str().unwrap());
+        for index in 0..job["spec"]["completions"].as_u64().unwrap() {
+            let pod = format!("{name}-{index}-abcde");
+            let mut spec = template["spec"].clone();
+            spec["nodeName"] = json!("a");
+            let indexed = job["spec"]["completionMode"] == "Indexed";
+            let numbered = json!({"batch.kubernetes.io/job-completion-index": index.to_string()});
+            let object = json!({
+                "metadata": {"name": pod, "namespace": job["metadata"]["namespace"], "uid": format!("uid-of-{pod}"),
+                             "labels": template["metadata"]["labels"],
+                             "annotations": if indexed { numbered } else { json!({}) }},
+                "spec": spec, "status": {"phase": "Pending"},
+            });
+            let namespace = job["metadata"]["namespace"].as_str().unwrap();
+            self.objects.insert(format!("/api/v1/namespaces/{namespace}/pods/{pod}"), object);
+        }
+    }
+
+    /// A pod's annotations, or its status.
+    fn change(&mut self, path: &str, body: &Value) -> Reply {
+        let path = path.strip_suffix("/status").unwrap_or(path);
+        let Some(object) = self.objects.get_mut(path) else { return Reply::Refuse(404, "not found") };
+        for (name, value) in body["metadata"]["annotations"].as_object().into_iter().flatten() {
+            object["metadata"]["annotations"][name] = value.clone();
+        }
+        if let Some(status) = body.get("status") {
+            object["status"] = status.clone();
+        }
+        ok(object)
+    }
+
     fn delete(&mut self, path: &str, options: &Value) -> Reply {
         let Some(object) = self.objects.get_mut(path) else { return Reply::Refuse(404, "not found") };
         if options["propagationPolicy"] != "Foreground" {
@@ -205,7 +331,14 @@ impl State {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             return ok(object);
         }
+        let label = object["metadata"]["labels"]["vllm-cibench/job"].clone();
         self.objects.remove(path);
+        if path.contains("/jobs/") {
+            // What its garbage collector does.
+            self.objects.retain(|path, object| {
+                !path.contains("/pods/") || object["metadata"]["labels"]["vllm-cibench/job"] != label
+            });
+        }
         ok(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
     }
 }

@@ -3,7 +3,13 @@
 //!
 //! 真实 API 服务上的测试；未设置 kubeconfig 时明确报告跳过。
 
-use std::{future::Future, io::Write as _, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io::Write as _,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use camino::Utf8PathBuf;
 use k8s_openapi::api::{
@@ -31,10 +37,12 @@ const VARIABLE: &str = "VLLM_CIBENCH_TEST_KUBECONFIG";
 
 /// A namespace on a real API server, with a node that stands for this machine.
 pub(super) struct Real {
-    client: Client,
+    pub(super) client: Client,
     pub(super) kubeconfig: Utf8PathBuf,
     /// Of the namespace, and of the node.
     pub(super) name: String,
+    /// Where each pod that has run has its log, in a file of its name, which is whole once there is a file `NAME.over`.
+    pub(super) logs: Arc<OnceLock<PathBuf>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -56,7 +64,8 @@ impl Real {
         let file = Kubeconfig::read_from(&kubeconfig).unwrap();
         let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
         let client = Client::try_from(config).unwrap();
-        let mut real = Self { client, kubeconfig, name: name.to_owned(), tasks: Vec::new() };
+        let logs = Arc::default();
+        let mut real = Self { client, kubeconfig, name: name.to_owned(), logs, tasks: Vec::new() };
         let port = real.kubelet().await;
         real.create(&Api::<Namespace>::all(real.client.clone()), json!({"metadata": {"name": name}})).await;
         let nodes: Api<Node> = Api::all(real.client.clone());
@@ -167,11 +176,20 @@ impl Real {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let logs = Arc::clone(&self.logs);
         self.tasks.push(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(stream) = acceptor.accept(stream).await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let Some(folder) = logs.get().cloned() else {
                     answer(stream, "Starting vLLM\n").await;
-                }
+                    continue;
+                };
+                tokio::spawn(async move {
+                    let head = head(&mut stream).await;
+                    // GET /containerLogs/NAMESPACE/POD/CONTAINER?…
+                    let pod = head.split('/').nth(3).unwrap_or_default().to_owned();
+                    tell(stream, &folder.join(pod), head.contains("follow=true")).await;
+                });
             }
         }));
         port
@@ -187,13 +205,35 @@ impl Real {
     }
 }
 
-/// Reads a request's head and answers 200 with `text`.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) {
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
         head.push(byte[0]);
     }
+    String::from_utf8(head).unwrap()
+}
+
+/// Answers with what a file holds; to `follow` it: and will hold, until it is whole.
+async fn tell(mut stream: impl AsyncWrite + Unpin, file: &std::path::Path, follow: bool) {
+    let start = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
+    let _ = stream.write_all(start).await;
+    let (over, mut from) = (file.with_extension("over"), 0);
+    loop {
+        let whole = !follow || over.exists();
+        let all = std::fs::read(file).unwrap_or_default();
+        if stream.write_all(&all[from..]).await.is_err() || stream.flush().await.is_err() || whole {
+            break;
+        }
+        from = all.len();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// Reads a request's head and answers 200 with `text`.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) {
+    head(&mut stream).await;
     let length = text.len();
     let reply = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"

@@ -14,6 +14,8 @@ mod share;
 mod wire;
 
 pub use child::at_the_door;
+pub(super) use share::{Place, divided};
+pub(super) use wire::Share;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -28,8 +30,7 @@ use crate::{
     perf::{record::Record, watch::Before, watch::Wakeups},
 };
 use crew::Crew;
-use share::{Place, divided};
-use wire::{Order, Share, Told};
+use wire::{Order, Told};
 
 /// How the processes are called, with their number; the system shows it.
 const PROCESS: &str = "load-process-";
@@ -67,7 +68,7 @@ pub(super) fn drive(
         }
     }
     let transport = super::transport_name(&transport);
-    Ok(Driven { transport, epochs, machine: before.until_now() })
+    Ok(Driven { transport, epochs, machine: before.until_now(), workers: None })
 }
 
 /// Has one epoch carried.
@@ -127,7 +128,7 @@ struct State {
 }
 
 /// What became of the epoch as a whole.
-fn together(parts: Vec<Turned>) -> Option<Turned> {
+pub(super) fn together(parts: Vec<Turned>) -> Option<Turned> {
     parts.into_iter().reduce(|mut all, one| {
         all.begin = all.begin.min(one.begin);
         all.opened = [all.opened, one.opened].into_iter().flatten().min();

@@ -8,11 +8,11 @@ use crate::perf::{record::Record, schedule::Pace};
 
 /// Where the parts of a whole are: request and worker `n` of the whole belong to part `n` modulo the number of parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::perf::drive) struct Place {
     /// Which part.
-    pub(super) part: usize,
+    pub(in crate::perf::drive) part: usize,
     /// How many there are.
-    pub(super) parts: usize,
+    pub(in crate::perf::drive) parts: usize,
 }
 
 impl Place {
@@ -22,7 +22,7 @@ impl Place {
     }
 
     /// A record of the part as one of the whole, in which the epoch begins with request `first`.
-    pub(super) fn placed(self, mut record: Record, epoch: u32, first: u64) -> Record {
+    pub(in crate::perf::drive) fn placed(self, mut record: Record, epoch: u32, first: u64) -> Record {
         // A conversation knows its own place in the whole.
         if record.conversation.is_none() {
             record.index = first + self.in_whole(record.index);
@@ -34,7 +34,7 @@ impl Place {
 }
 
 /// The parts of an epoch, none of which has a moment or a worker that the whole has not.
-pub(super) fn divided(epoch: Epoch, parts: usize) -> Vec<Epoch> {
+pub(in crate::perf::drive) fn divided(epoch: Epoch, parts: usize) -> Vec<Epoch> {
     let Epoch { requests, warmup, pace, conversations } = epoch;
     let empty = |part| Epoch {
         requests: Vec::new(),

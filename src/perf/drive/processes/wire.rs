@@ -43,7 +43,7 @@ pub(super) enum Told {
 
 /// One process's part of an epoch.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Share {
+pub(in crate::perf::drive) struct Share {
     base_url: String,
     /// The key goes the same way as all else: no other process of the machine can read it there.
     api_key: Option<String>,
@@ -80,7 +80,7 @@ impl Share {
     ///
     /// # Errors
     /// In words, where it cannot be handed on.
-    pub(super) fn of(client: &Client, plan: &Plan, epoch: Epoch) -> Result<Self, String> {
+    pub(in crate::perf::drive) fn of(client: &Client, plan: &Plan, epoch: Epoch) -> Result<Self, String> {
         let api_key = client.handed_on()?;
         Ok(Self {
             base_url: client.base_url().to_owned(),
@@ -94,11 +94,24 @@ impl Share {
         })
     }
 
+    /// The same for a server that is at `base_url` from where it will be carried, and the key apart: it goes another
+    /// way.
+    pub(in crate::perf::drive) fn to(mut self, base_url: &str) -> (Self, Option<String>) {
+        base_url.clone_into(&mut self.base_url);
+        let key = self.api_key.take();
+        (self, key)
+    }
+
+    /// The same with its key again.
+    pub(in crate::perf::drive) fn with_key(self, api_key: Option<String>) -> Self {
+        Self { api_key, ..self }
+    }
+
     /// The client and the plan that it came from.
     ///
     /// # Errors
     /// In words, where no client can be made.
-    pub(super) fn unpacked(self) -> Result<(Client, Plan), String> {
+    pub(in crate::perf::drive) fn unpacked(self) -> Result<(Client, Plan), String> {
         let client = Client::new(&self.base_url, self.api_key.map(Into::into));
         let epoch = Epoch {
             requests: self.requests.into_iter().map(Sent::unpacked).collect(),
@@ -111,6 +124,7 @@ impl Share {
             backend: ConcurrencyBackend::Asyncio,
             processes: 1,
             begin: None,
+            elsewhere: None,
             phases: None,
             limits: Limits { idle: None, ..Limits::within(self.timeout) },
             stop: Stop { duration: self.stop_after, failures: None },
