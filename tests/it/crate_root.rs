@@ -90,9 +90,10 @@ pub(crate) fn clean(mut command: Command) -> Command {
 /// `cargo COMMAND --test st` on this crate, with the features that this test was built with: with others it would
 /// put another command in the place of the one that the tests run, while they run.
 pub(crate) fn cargo_st(command: &[&str]) -> Command {
-    let features: &[&str] = if cfg!(feature = "kube") { &["--features", "kube"] } else { &[] };
+    let built = [("kube", cfg!(feature = "kube")), ("tokenizers", cfg!(feature = "tokenizers"))];
+    let features: Vec<&str> = built.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
     let mut cargo = clean(Command::new(env!("CARGO")));
-    cargo.args(command).args(["--test", "st"]).args(features);
+    cargo.args(command).args(["--test", "st", "--features", &features.join(",")]);
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo
 }
