@@ -75,7 +75,8 @@ fn answer(base_url: &str, messages: &[Value]) -> String {
 
 #[test]
 fn every_turn_carries_the_servers_own_answers_whoever_carries_it() {
-    for backend in ["threading-pool", "asyncio", "processing-pool\n    num_process: 2"] {
+    let limited = "asyncio\n    request_mode: {pd_dynamic: {prefill_concurrency: 1, decode_concurrency: 1}}";
+    for backend in ["threading-pool", "asyncio", "processing-pool\n    num_process: 2", limited] {
         let sim = sim(json!([]));
         let ear = Ear::before(&sim.base_url());
         let root = root(&format!(
