@@ -11,6 +11,7 @@ mod deploy;
 mod down;
 mod live;
 mod load_worker;
+mod memory;
 mod null_server;
 mod plan;
 mod probe;
@@ -101,6 +102,7 @@ pub fn command() -> clap::Command {
 
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
+    memory::share();
     if let Some(served) = crate::null::at_the_door().or_else(crate::perf::drive::at_the_door) {
         return served;
     }
