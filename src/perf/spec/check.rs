@@ -564,9 +564,9 @@ mod tests {
     fn pods_need_a_build_that_knows_clusters_and_an_image() {
         let jobs = |job: Value| {
             let found = mistakes(json!({"concurrency_backend": "k8s-job", "num_process": 2, "job": job}));
-            let lacks = found.iter().filter(|message| *message == NO_JOBS).count();
+            let lacks = found.iter().filter(|message| message.ends_with(NO_JOBS)).count();
             assert_eq!(lacks, usize::from(cfg!(not(feature = "kube"))), "{found:?}");
-            found.into_iter().filter(|message| message != NO_JOBS).collect::<Vec<_>>()
+            found.into_iter().filter(|message| !message.ends_with(NO_JOBS)).collect::<Vec<_>>()
         };
         assert_eq!(jobs(json!({"image": "i"})), [""; 0]);
         assert_eq!(jobs(Value::Null), ["expected `job: {image: …}`, what the pods run"]);

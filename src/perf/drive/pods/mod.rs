@@ -108,7 +108,7 @@ pub(super) struct Cargo {
 }
 
 /// What is heard of workers, each called by its name.
-#[cfg_attr(not(any(test, feature = "kube")), allow(dead_code, reason = "no fleet is built in that hears it"))]
+#[cfg_attr(not(feature = "kube"), allow(dead_code, reason = "no fleet is built in that hears all of it"))]
 pub(super) enum Heard {
     /// Its log is read from the beginning: for the first time, or once more.
     Opened { worker: String },
