@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use clap::ArgAction;
 
 use super::values::{Admission, Backend, Carrier, Climbing, DatasetType, limit, rate, truth, workers};
+use crate::perf::spec::Job;
 
 /// Options of `prof`. Lists are separated by commas, or the option is repeated.
 #[derive(Debug, Clone, clap::Args)]
@@ -201,7 +202,7 @@ pub struct ProfArgs {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "default",
+        default_value = Job::NAMESPACE,
         requires = "workers",
         help_heading = "Not in acs-bench"
     )]
@@ -219,7 +220,7 @@ pub struct ProfArgs {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 300,
+        default_value_t = Job::START_TIMEOUT_S,
         requires = "workers",
         help_heading = "Not in acs-bench"
     )]
@@ -228,7 +229,7 @@ pub struct ProfArgs {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 10,
+        default_value_t = Job::HEAD_START_S,
         requires = "workers",
         help_heading = "Not in acs-bench"
     )]

@@ -38,6 +38,8 @@ const views = [
   const problems = [];
   for (const [name, viewport, query] of views) {
     const page = await browser.newPage({ viewport });
+    // A screenshot of the whole page takes a slow machine more than a minute.
+    page.setDefaultTimeout(300_000);
     page.on("pageerror", (error) => problems.push(`${name}: ${error}`));
     page.on("request", (request) => {
       if (!request.url().startsWith("file:")) problems.push(`${name}: asks for ${request.url()}`);

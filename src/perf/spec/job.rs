@@ -46,16 +46,25 @@ pub struct Job {
     pub head_start_s: u64,
 }
 
+impl Job {
+    /// Where a Job is made that names no namespace.
+    pub const NAMESPACE: &str = "default";
+    /// How long its pods may take to be ready, in seconds.
+    pub const START_TIMEOUT_S: u64 = 300;
+    /// From the order to begin to the beginning, in seconds.
+    pub const HEAD_START_S: u64 = 10;
+}
+
 fn namespace() -> String {
-    "default".to_owned()
+    Job::NAMESPACE.to_owned()
 }
 
 fn start_timeout_s() -> u64 {
-    300
+    Job::START_TIMEOUT_S
 }
 
 fn head_start_s() -> u64 {
-    10
+    Job::HEAD_START_S
 }
 
 impl Job {
