@@ -46,7 +46,7 @@ impl<'a> Model<'a> {
 
     async fn attempt(&self, request: &Request) -> Attempt {
         let heard = Notify::new();
-        let mut attempt = Attempt::begin();
+        let mut attempt = Attempt::begin(Stamp::now());
         let hear = |event: Event<'_>| {
             if matches!(event, Event::Bytes(..)) {
                 heard.notify_one();

@@ -191,6 +191,7 @@ mod tests {
                 .collect(),
             end: End::Complete,
             ended: at(pieces.len()),
+            away: None,
         }
     }
 

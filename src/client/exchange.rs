@@ -46,6 +46,11 @@ impl Stamp {
         Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// This much later.
+    pub(crate) fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long after `earlier` this is; nothing where it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -217,6 +222,8 @@ pub struct Attempt {
     pub end: End,
     /// When.
     pub ended: Stamp,
+    /// The longest that this machine was too busy to look; null where nobody kept watch.
+    pub away: Option<Duration>,
 }
 
 /// A request and all that was tried for it. The last attempt is the one that counts.
@@ -230,8 +237,7 @@ pub struct Exchange {
 
 impl Attempt {
     /// An attempt that has only begun.
-    pub(crate) fn begin() -> Self {
-        let begun = Stamp::now();
+    pub(crate) fn begin(begun: Stamp) -> Self {
         Self {
             begun,
             sent: None,
@@ -241,6 +247,7 @@ impl Attempt {
             chunks: Vec::new(),
             end: End::Broken(Fault::Cancelled),
             ended: begun,
+            away: None,
         }
     }
 

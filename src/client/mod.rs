@@ -5,6 +5,7 @@
 //! HTTP 客户端：原样发送，逐块记时，保留每次尝试。
 
 mod address;
+mod away;
 mod connect;
 mod curl;
 mod direct;
@@ -22,7 +23,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod wire_tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use address::ClientError;
 pub(crate) use curl::quoted;
@@ -36,7 +37,7 @@ pub use limits::Limits;
 pub use retry::Retry;
 use secrecy::SecretString;
 pub use sse::{Comment, SseEnd, SseEvent, SseFault, SseReader};
-pub use tape::{Pace, Recorder, Recordings, TapeError, read_recording};
+pub use tape::{Recorder, Recordings, TapeError, read_recording};
 pub use target::{Engine, Target};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,23 @@ pub struct Client {
 enum Wire {
     Http(Http),
     Replay(Recordings),
+}
+
+/// One attempt that is to be made.
+struct Order<'a> {
+    request: &'a Request,
+    limits: &'a Limits,
+    cancel: &'a CancellationToken,
+    begun: Stamp,
+    /// Keep a beat beside it, to know how late this machine was to look. Too dear for thousands at once.
+    watched: bool,
+}
+
+/// How one went; what came is told by events.
+struct Carried {
+    result: Result<(), Fault>,
+    ended: Stamp,
+    away: Option<Duration>,
 }
 
 impl Client {
@@ -122,6 +140,11 @@ impl Client {
         Self { recorder: None, ..self }
     }
 
+    /// Whether recordings answer, and no server.
+    pub(crate) fn is_replay(&self) -> bool {
+        matches!(self.wire, Wire::Replay(_))
+    }
+
     /// The base URL, ending in `/v1`.
     pub fn base_url(&self) -> &str {
         self.address.base()
@@ -139,25 +162,46 @@ impl Client {
         request: &Request,
         limits: &Limits,
         cancel: &CancellationToken,
-        mut on: impl FnMut(Event<'_>) + Send,
+        on: impl FnMut(Event<'_>) + Send,
     ) {
-        let mut seen = self.recorder.as_ref().map(|_| Attempt::begin());
+        self.carry_out(&Order { request, limits, cancel, begun: Stamp::now(), watched: false }, on).await;
+    }
+
+    /// As [`Self::perform`]; how late this machine was to look, if that is known.
+    async fn carry_out(&self, order: &Order<'_>, mut on: impl FnMut(Event<'_>) + Send) -> Option<Duration> {
+        let mut seen = self.recorder.as_ref().map(|_| Attempt::begin(order.begun));
         let mut hear = |event: Event<'_>| {
             if let Some(attempt) = &mut seen {
                 attempt.take(copy(&event));
             }
-            cut(event, request.read_size, &mut on);
+            cut(event, order.request.read_size, &mut on);
         };
-        let result = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            result = self.attempt(request, limits, &mut hear) => result,
+        let Carried { result, ended, away } = match &self.wire {
+            Wire::Http(http) => self.asked(http, order, &mut hear).await,
+            Wire::Replay(recordings) => recordings.answer(&self.scope, order, &mut hear),
         };
-        let end = result.map_or_else(End::Broken, |()| End::Complete);
-        hear(Event::End(Stamp::now(), end));
+        hear(Event::End(ended, result.map_or_else(End::Broken, |()| End::Complete)));
         if let (Some(recorder), Some(attempt)) = (&self.recorder, seen) {
-            recorder.keep(&self.scope, request, &attempt);
+            recorder.keep(&self.scope, order.request, &Attempt { away, ..attempt });
         }
+        away
+    }
+
+    async fn asked(&self, http: &Http, order: &Order<'_>, on: &mut (dyn FnMut(Event<'_>) + Send)) -> Carried {
+        let work = async {
+            tokio::select! {
+                biased;
+                () = order.cancel.cancelled() => Err(Fault::Cancelled),
+                result = http.attempt(&self.address, order.request, order.limits, on) => result,
+            }
+        };
+        let (result, away) = if order.watched {
+            let (result, away) = away::during(work).await;
+            (result, Some(away))
+        } else {
+            (work.await, None)
+        };
+        Carried { result, ended: Stamp::now(), away }
     }
 
     /// Sends `request`, again where `retry` says so, and keeps every attempt.
@@ -170,8 +214,9 @@ impl Client {
     ) -> Exchange {
         let mut attempts = Vec::new();
         loop {
-            let mut attempt = Attempt::begin();
-            self.perform(request, limits, cancel, |event| attempt.take(event)).await;
+            let mut attempt = Attempt::begin(Stamp::now());
+            let order = Order { request, limits, cancel, begun: attempt.begun, watched: true };
+            attempt.away = self.carry_out(&order, |event| attempt.take(event)).await;
             let wait = retry.wait_after(&attempt, attempts.len());
             attempts.push(attempt);
             let Some(wait) = wait else { break };
@@ -195,7 +240,8 @@ impl Client {
         mut enough: impl FnMut(Stamp, &[u8]) -> bool + Send,
     ) -> Exchange {
         let gone = cancel.child_token();
-        let mut attempt = Attempt::begin();
+        let mut attempt = Attempt::begin(Stamp::now());
+        let order = Order { request, limits, cancel: &gone, begun: attempt.begun, watched: true };
         let mut left = false;
         let hear = |event: Event<'_>| {
             let piece = match &event {
@@ -213,23 +259,11 @@ impl Client {
                 gone.cancel();
             }
         };
-        self.perform(request, limits, &gone, hear).await;
+        attempt.away = self.carry_out(&order, hear).await;
         if left {
             attempt.end = End::Broken(Fault::Left);
         }
         Exchange { request: request.clone(), attempts: vec![attempt] }
-    }
-
-    async fn attempt(
-        &self,
-        request: &Request,
-        limits: &Limits,
-        on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Result<(), Fault> {
-        match &self.wire {
-            Wire::Http(http) => http.attempt(&self.address, request, limits, on).await,
-            Wire::Replay(recordings) => recordings.attempt(&self.scope, request, limits, on).await,
-        }
     }
 }
 

@@ -68,6 +68,7 @@ fn delay(value: &str, now: Timestamp) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Stamp;
 
     fn now() -> Timestamp {
         "1994-11-06T08:49:37Z".parse().unwrap()
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn the_pause_doubles_and_ends_at_the_bound() {
         let retry = Retry { max: 9, backoff: Duration::from_secs(1), longest: Duration::from_secs(5) };
-        let busy = Attempt { status: Some(503), end: End::Complete, ..Attempt::begin() };
+        let busy = Attempt { status: Some(503), end: End::Complete, ..Attempt::begin(Stamp::now()) };
         let pauses: Vec<_> =
             (0..4).map(|before| retry.wait_after(&busy, before).unwrap().as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 5]);
@@ -94,14 +95,15 @@ mod tests {
 
     #[test]
     fn only_transport_faults_and_a_busy_server_are_worth_another_attempt() {
-        let status = |status| Attempt { status: Some(status), end: End::Complete, ..Attempt::begin() };
+        let status =
+            |status| Attempt { status: Some(status), end: End::Complete, ..Attempt::begin(Stamp::now()) };
         for busy in [408, 429, 502, 503, 504] {
             assert!(is_worth_it(&status(busy)), "{busy}");
         }
         for other in [200, 307, 400, 404, 500, 501, 505] {
             assert!(!is_worth_it(&status(other)), "{other}");
         }
-        let fault = |fault| Attempt { end: End::Broken(fault), ..Attempt::begin() };
+        let fault = |fault| Attempt { end: End::Broken(fault), ..Attempt::begin(Stamp::now()) };
         let cut = Fault::Transport { phase: Phase::Body, message: "connection reset".into() };
         assert!(is_worth_it(&fault(cut)));
         assert!(is_worth_it(&fault(Fault::Timeout { phase: Phase::Connect, limit_ms: 1 })));

@@ -4,21 +4,20 @@
 //! 录制与回放。
 //!
 //! A file holds `{id, request {method, path, headers, body | raw_body}, response {status, headers, chunks [{t_ms,
-//! text | base64}], total_ms, fault?}}`; times are milliseconds since the attempt began.
+//! text | base64}], total_ms, away_ms?, fault?}}`; times are milliseconds since the attempt began. A replay takes no time and
+//! tells those: what is judged by its times is judged as it was.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use camino::{Utf8Path, Utf8PathBuf};
 use sha2::{Digest, Sha256};
 use st_harness::redact::Redactor;
-use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Attempt, End, Event, Exchange, Fault, Limits, Phase, Request, Stamp,
+    Attempt, Carried, End, Event, Exchange, Fault, Order, Request, Stamp,
     address::path_of,
     tape_file::{self, Recorded, Response},
 };
@@ -92,15 +91,6 @@ fn write(path: &Utf8Path, text: &str) -> Result<(), TapeError> {
     std::fs::write(path, text).map_err(io)
 }
 
-/// How fast a replay is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// Each event as long after the beginning as it was when it was recorded.
-    AsRecorded,
-    /// Without any pause.
-    AtOnce,
-}
-
 /// Answers read from a folder. Cheap to clone; the clones count together which repetition of a request is next.
 #[derive(Clone)]
 pub struct Recordings {
@@ -109,18 +99,17 @@ pub struct Recordings {
 
 struct RecordingsInner {
     dir: Utf8PathBuf,
-    pace: Pace,
     responses: HashMap<Key, Vec<Response>>,
     counts: Counts,
 }
 
 impl Recordings {
-    /// The recordings in `dir`, played at `pace`. What lies in a folder of it answers only in that scope, what
+    /// The recordings in `dir`. What lies in a folder of it answers only in that scope, what
     /// lies in `dir` itself answers wherever its scope has nothing.
     ///
     /// # Errors
     /// When there is no such folder, or a `.json` file in it is no recording.
-    pub fn open(dir: impl Into<Utf8PathBuf>, pace: Pace) -> Result<Self, TapeError> {
+    pub fn open(dir: impl Into<Utf8PathBuf>) -> Result<Self, TapeError> {
         let dir = dir.into();
         if !dir.is_dir() {
             let problem = "there is no such folder to replay from; make one with --record".to_owned();
@@ -133,22 +122,29 @@ impl Recordings {
             let key = Key::of(folder.unwrap_or_default(), &recorded.request);
             responses.entry(key).or_default().push(recorded.response);
         }
-        Ok(Self { inner: Arc::new(RecordingsInner { dir, pace, responses, counts: Counts::default() }) })
+        Ok(Self { inner: Arc::new(RecordingsInner { dir, responses, counts: Counts::default() }) })
     }
 
-    /// One attempt: hands on everything but the end, which it returns. Of the limits only the total holds.
-    pub(crate) async fn attempt(
+    /// One attempt as it was recorded, at once: all events but the end, at the times they had. No limit holds.
+    pub(super) fn answer(
         &self,
         scope: &str,
-        request: &Request,
-        limits: &Limits,
+        order: &Order<'_>,
         on: &mut (dyn FnMut(Event<'_>) + Send),
-    ) -> Result<(), Fault> {
-        let play = play(self.find(scope, request)?, self.inner.pace, on);
-        tokio::time::timeout(limits.total, play).await.unwrap_or_else(|_| {
-            let limit_ms = u64::try_from(limits.total.as_millis()).unwrap_or(u64::MAX);
-            Err(Fault::Timeout { phase: Phase::Body, limit_ms })
-        })
+    ) -> Carried {
+        let response = match self.find(scope, order.request) {
+            Ok(response) => response,
+            Err(fault) => return Carried { result: Err(fault), ended: Stamp::now(), away: None },
+        };
+        if let Some(status) = response.status {
+            let at = order.begun.after(response.headers_t());
+            on(Event::Headers { at, status, headers: response.headers.clone() });
+        }
+        for (t, bytes) in &response.chunks {
+            on(Event::Bytes(order.begun.after(*t), bytes));
+        }
+        let result = response.fault.clone().map_or(Ok(()), Err);
+        Carried { result, ended: order.begun.after(response.total), away: response.away }
     }
 
     fn find(&self, scope: &str, request: &Request) -> Result<&Response, Fault> {
@@ -200,29 +196,6 @@ fn read_file(path: &Utf8Path) -> Result<Recorded, TapeError> {
     let io = |e: std::io::Error| TapeError::Io { path: path.to_owned(), problem: e.to_string() };
     let text = std::fs::read_to_string(path).map_err(io)?;
     tape_file::read(&text).map_err(|problem| TapeError::Shape { path: path.to_owned(), problem })
-}
-
-async fn play(response: &Response, pace: Pace, on: &mut (dyn FnMut(Event<'_>) + Send)) -> Result<(), Fault> {
-    let begun = Instant::now();
-    let wait = async |t: Duration| {
-        if pace == Pace::AsRecorded {
-            sleep_until(begun + t).await;
-        }
-    };
-    if let Some(status) = response.status {
-        wait(response.headers_t()).await;
-        on(Event::Headers { at: Stamp::now(), status, headers: response.headers.clone() });
-    }
-    for (t, bytes) in &response.chunks {
-        wait(*t).await;
-        on(Event::Bytes(Stamp::now(), bytes));
-    }
-    wait(response.total).await;
-    if response.fault == Some(Fault::Cancelled) {
-        // It was we who stopped then, and who will stop now.
-        std::future::pending::<()>().await;
-    }
-    response.fault.clone().map_or(Ok(()), Err)
 }
 
 /// What makes two requests the same: the scope, and all that is sent but the headers.

@@ -27,6 +27,7 @@ pub(crate) struct Response {
     pub(crate) headers_at: Option<Duration>,
     pub(crate) chunks: Vec<(Duration, Bytes)>,
     pub(crate) total: Duration,
+    pub(crate) away: Option<Duration>,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -38,7 +39,7 @@ impl Response {
 
     /// The attempt as it was, had it begun at 0.
     pub(crate) fn attempt(&self) -> Attempt {
-        let stamp = |t: Duration| Stamp(u64::try_from(t.as_nanos()).unwrap_or(u64::MAX));
+        let stamp = |t: Duration| Stamp(0).after(t);
         Attempt {
             begun: Stamp(0),
             sent: None,
@@ -48,6 +49,7 @@ impl Response {
             chunks: self.chunks.iter().map(|(t, bytes)| (stamp(*t), bytes.clone())).collect(),
             end: self.fault.clone().map_or(End::Complete, End::Broken),
             ended: stamp(self.total),
+            away: self.away,
         }
     }
 }
@@ -83,6 +85,8 @@ struct FileResponse {
     headers_t_ms: Option<f64>,
     chunks: Vec<FileChunk>,
     total_ms: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    away_ms: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fault: Option<FileFault>,
 }
@@ -130,6 +134,7 @@ pub(crate) fn write(id: &str, request: &Request, attempt: &Attempt) -> String {
             headers_t_ms: attempt.headers_at.map(ms),
             chunks: attempt.chunks.iter().map(|(at, bytes)| chunk(ms(*at), bytes)).collect(),
             total_ms: ms(attempt.ended),
+            away_ms: attempt.away.map(|away| away.as_secs_f64() * 1e3),
             fault: fault_of(&attempt.end),
         },
     };
@@ -161,6 +166,7 @@ pub(crate) fn read(text: &str) -> Result<Recorded, String> {
             headers_at: file.response.headers_t_ms.map(from_ms).transpose()?,
             chunks: chunks?,
             total: from_ms(file.response.total_ms)?,
+            away: file.response.away_ms.map(from_ms).transpose()?,
             fault: file.response.fault.map(FileFault::into_fault),
         },
     })
@@ -300,7 +306,7 @@ mod tests {
         let mut request = Request::get(Route::Api("/models".into()));
         request.headers =
             vec![("Authorization".into(), "Bearer s3cret".into()), ("X-Api-Key".into(), "s3cret".into())];
-        let mut attempt = Attempt::begin();
+        let mut attempt = Attempt::begin(Stamp::now());
         attempt.headers = vec![("set-cookie".into(), "s3cret".into())];
         assert!(!write("x", &request, &attempt).contains("s3cret"));
     }
@@ -334,12 +340,12 @@ mod tests {
                 begun: Stamp(0), sent: None, headers_at: Some(Stamp(5)), status: Some(200),
                 headers: vec![("x".into(), "1".into()), ("y".into(), String::new()), ("x".into(), "2".into())],
                 chunks: chunks.into_iter().map(|(at, bytes)| (Stamp(at), Bytes::from(bytes))).collect(),
-                end, ended: Stamp(1 << 40),
+                end, ended: Stamp(1 << 40), away: Some(Duration::from_millis(9)),
             };
             let recorded = read(&write("id", &request, &attempt)).expect("what we wrote");
             prop_assert_eq!(recorded.request, request);
             let again = recorded.response.attempt();
-            prop_assert_eq!(&again.end, &attempt.end);
+            prop_assert_eq!((&again.end, again.away), (&attempt.end, attempt.away));
             prop_assert_eq!(again.headers.len(), 3);
             for ((t, bytes), (was, before)) in again.chunks.iter().zip(&attempt.chunks) {
                 prop_assert_eq!(bytes, before);

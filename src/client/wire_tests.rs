@@ -314,7 +314,7 @@ async fn what_was_recorded_is_replayed_without_a_server() {
     }
     assert_eq!(recorder.take_faults(), []);
 
-    let recordings = Recordings::open(dir, Pace::AtOnce).expect("recordings");
+    let recordings = Recordings::open(dir).expect("recordings");
     let replay = Client::replaying("http://nowhere.invalid/v1", recordings).expect("a client").scoped("a::b");
     for before in &seen {
         let again = ask_once(&replay, &ask()).await;
@@ -333,20 +333,24 @@ async fn what_was_recorded_is_replayed_without_a_server() {
 }
 
 #[tokio::test]
-async fn a_replay_can_keep_the_recorded_times() {
+async fn a_replay_takes_no_time_and_tells_the_recorded_ones() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().to_str().expect("a path");
     let script = vec![Step::Read, Step::Wait(80), write(answer("200 OK", "", "{}"))];
     let server = Server::start(vec![script]).await;
     let live = Client::new(&server.base_url, None).expect("a client").recording(recorder(dir));
-    ask_once(&live, &ask()).await;
-    for (pace, slow) in [(Pace::AsRecorded, true), (Pace::AtOnce, false)] {
-        let recordings = Recordings::open(dir, pace).expect("recordings");
-        let replay = Client::replaying(&server.base_url, recordings).expect("a client");
-        let attempt = ask_once(&replay, &ask()).await;
-        let took = attempt.headers_at.expect("headers").since(attempt.begun);
-        assert_eq!(took >= Duration::from_millis(70), slow, "{pace:?}: {took:?}");
-    }
+    let before = ask_once(&live, &ask()).await;
+    let replay = Client::replaying(&server.base_url, Recordings::open(dir).expect("recordings"));
+    let begun = Instant::now();
+    let again = ask_once(&replay.expect("a client"), &ask()).await;
+    assert!(begun.elapsed() < Duration::from_millis(70), "{:?}", begun.elapsed());
+    let times = |attempt: &Attempt| {
+        let since = |at: Stamp| at.since(attempt.begun);
+        let chunks = attempt.chunks.iter().map(|(at, _)| since(*at)).collect::<Vec<_>>();
+        (attempt.headers_at.map(since), chunks, since(attempt.ended), attempt.away)
+    };
+    assert_eq!(times(&again), times(&before));
+    assert!(times(&again).0 >= Some(Duration::from_millis(80)) && again.away.is_some(), "{again:?}");
 }
 
 #[tokio::test]
@@ -361,7 +365,7 @@ async fn a_recorder_that_cannot_write_says_so_and_the_exchange_goes_on() {
 
 #[test]
 fn a_folder_that_is_not_there_cannot_be_replayed() {
-    let error = Recordings::open("/nowhere/at/all", Pace::AtOnce).err().expect("an error");
+    let error = Recordings::open("/nowhere/at/all").err().expect("an error");
     assert_eq!(
         error.to_string(),
         "/nowhere/at/all: there is no such folder to replay from; make one with --record"
@@ -387,7 +391,7 @@ async fn an_exchange_that_the_case_breaks_off_is_replayed_up_to_there() {
         ends
     };
     let before = abort(&live).await;
-    let recordings = Recordings::open(dir, Pace::AtOnce).expect("recordings");
+    let recordings = Recordings::open(dir).expect("recordings");
     let replay = Client::replaying(&server.base_url, recordings).expect("a client");
     assert_eq!(abort(&replay).await, before);
 }
@@ -395,7 +399,7 @@ async fn an_exchange_that_the_case_breaks_off_is_replayed_up_to_there() {
 #[tokio::test]
 async fn recordings_made_by_other_means_answer_in_every_scope() {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings/vllm-0.32.0");
-    let recordings = Recordings::open(dir, Pace::AtOnce).expect("recordings");
+    let recordings = Recordings::open(dir).expect("recordings");
     let replay = Client::replaying("http://nowhere.invalid/v1", recordings).expect("a client").scoped("a::b");
     let attempt = ask_once(&replay, &Request::get(Route::Api("/models".into()))).await;
     assert_eq!((attempt.status, attempt.end), (Some(200), End::Complete));
@@ -406,7 +410,7 @@ fn a_file_that_is_no_recording_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().to_str().expect("a path");
     std::fs::write(folder.path().join("odd.json"), "[]").expect("a file");
-    let error = Recordings::open(dir, Pace::AtOnce).err().expect("an error").to_string();
+    let error = Recordings::open(dir).err().expect("an error").to_string();
     assert!(error.starts_with(&format!("{dir}/odd.json is no recording: ")), "{error}");
 }
 

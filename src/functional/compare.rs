@@ -201,6 +201,7 @@ mod tests {
             chunks: Vec::new(),
             end: End::Complete,
             ended: Stamp(0),
+            away: None,
         };
         let request = Request::get(Route::Root("/".to_owned()));
         let mut leg = Leg::new(name, Exchange { request, attempts: vec![attempt] }, None);

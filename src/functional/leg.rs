@@ -3,8 +3,6 @@
 //!
 //! 用例的一次请求及其结果。
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -36,12 +34,6 @@ impl Leg {
         Self { name: name.into(), exchange, answer, subject }
     }
 
-    /// The same, by a client that was kept from looking for so long.
-    pub fn away(mut self, away: Duration) -> Self {
-        self.subject["timing"]["away_s"] = away.as_secs_f64().into();
-        self
-    }
-
     /// What the server calls this request, by header or in the answer.
     pub fn request_id(&self) -> Option<&str> {
         let header = self.exchange.last().header("x-request-id");
@@ -56,5 +48,6 @@ fn timing(attempt: &Attempt) -> Value {
         "headers_s": attempt.headers_at.map(since),
         "first_s": attempt.chunks.first().map(|(at, _)| since(*at)),
         "total_s": since(attempt.ended),
+        "away_s": attempt.away.map(|away| away.as_secs_f64()),
     })
 }

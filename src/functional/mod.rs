@@ -8,7 +8,6 @@
 //! Spec ─plan─▶ Exchange ─subject─▶ JSON ─expect─▶ [Broken] ─deviations─▶ ─explain─▶ Observation
 //! ```
 
-mod away;
 pub mod capability;
 mod compare;
 mod deviation;

@@ -13,7 +13,7 @@ use st_harness::{
 };
 
 use super::{
-    away, compare,
+    compare,
     deviation::Deviation,
     expect::{Broken, Expect, Layer, Scope, check_all},
     explain, implicit,
@@ -67,8 +67,7 @@ async fn asked(
                 _ => send(spec, request, cx).await,
             }
         };
-        let (exchange, away) = away::during(exchange).await;
-        let leg = Leg::new(planned.name.clone(), exchange, body).away(away);
+        let leg = Leg::new(planned.name.clone(), exchange.await, body);
         let Some(until) = &planned.until else { return leg };
         let holds = check_all(&until.holds, &Scope::new(&leg.subject, "")).is_empty();
         if holds || begun.elapsed() >= until.within || cx.cancel.is_cancelled() {

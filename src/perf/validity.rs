@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::perf::{
-    drive::Stopped,
+    drive::{REPLAY, Stopped},
     record::{Outcome, Record, TokenSource},
     signals::{Limit, Seen, Signal, signals},
 };
@@ -57,6 +57,9 @@ impl Validity {
         let measured: Vec<&Record> = seen.records.iter().filter(|record| !record.warmup).collect();
         let finished = measured.iter().filter(|record| record.outcome != Outcome::Cancelled).count();
         let (mut invalid, mut degraded) = (Vec::new(), Vec::new());
+        if seen.driven.transport == REPLAY {
+            invalid.push("a recording answered: no server was measured".to_owned());
+        }
         if finished < measured.len() || seen.driven.stopped() == Stopped::Cancelled {
             invalid.push(format!(
                 "cut short: {finished} of {} requests ended by themselves; the slowest are those missing",
@@ -259,6 +262,14 @@ pub(super) mod tests {
         assert_eq!(judge(&driven(Stopped::Cancelled), &two()).invalid.len(), 1);
         let cut = [record(0, 0, Outcome::Ok), record(1, 170, Outcome::Cancelled)];
         assert_eq!(judge(&driven(Stopped::Exhausted), &cut).level, Level::Invalid);
+    }
+
+    #[test]
+    fn a_replay_is_no_measurement() {
+        let replayed = Driven { transport: REPLAY, ..driven(Stopped::Exhausted) };
+        let validity = judge(&replayed, &two());
+        assert_eq!(validity.level, Level::Invalid);
+        assert_eq!(validity.invalid, ["a recording answered: no server was measured"]);
     }
 
     #[test]

@@ -183,6 +183,7 @@ pub(super) mod tests {
             chunks: vec![(Stamp(1), Bytes::copy_from_slice(body.as_bytes()))],
             end: End::Complete,
             ended: Stamp(1),
+            away: None,
         }
     }
 

@@ -41,7 +41,7 @@ use st_harness::{
 use tokio::sync::Mutex;
 
 use crate::{
-    client::{Client, Engine, Pace, Recorder, Recordings, Target},
+    client::{Client, Engine, Recorder, Recordings, Target},
     config::{K8sMode, Mode, Role, Settings, SimMode, Tape},
     probe::{
         cache::{self, Cached},
@@ -234,8 +234,7 @@ impl Server {
 
     /// The world of a replay: there is no server, so nothing is waited for.
     async fn replayed(&self, cx: &StartCx, dir: &camino::Utf8Path) -> Result<Ready<Target>, Reason> {
-        let recordings =
-            Recordings::open(dir, Pace::AtOnce).map_err(|error| Reason::new("replay", error.to_string()))?;
+        let recordings = Recordings::open(dir).map_err(|error| Reason::new("replay", error.to_string()))?;
         let base_url = self.settings.endpoint.base_url.as_ref();
         let base_url = base_url.map_or("http://127.0.0.1/v1", |url| url.as_str());
         let client = Client::replaying(base_url, recordings)

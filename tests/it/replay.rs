@@ -60,6 +60,45 @@ fn a_replay_knows_the_engine_whose_deviations_were_seen() {
     }
 }
 
+#[test]
+fn a_stream_that_was_held_back_is_so_in_the_replay_which_takes_no_time() {
+    let held = "about: x\nmode: sim\nserved_model_name: sim\nsim:\n  timing: {ttft_ms: 10, tpot_ms: 80}\n  \
+                faults:\n    - {when: {every: 1}, fault: buffered}\n";
+    let case = one_case("sse: [incremental]").replace("temperature: 0", "stream: true");
+    let root =
+        CrateRoot::new().file("configs/scenarios/held.yaml", held).file("cases/functional/a.yaml", &case);
+    let ran = root.run(&["run", "--scenario", "held", "--record", "tape", "functional::"]);
+    let recorded = root.left("journal.jsonl");
+    // A machine that is too slow to judge must be so in both.
+    assert!([Some(1), Some(3)].contains(&ran.code) && recorded.contains("at the end of"), "{}", ran.err);
+    let first = verdicts(&root);
+    root.run(&["run", "--scenario", "held", "--replay", "tape", "functional::"]);
+    assert!(root.left("journal.jsonl").contains("at the end of"), "{}", root.left("journal.jsonl"));
+    assert_eq!(verdicts(&root), first);
+}
+
+/// What [`verdicts`] tells of the one performance trial, and why.
+fn measured(root: &CrateRoot) -> (String, String) {
+    let report: serde_json::Value = serde_json::from_str(&root.left("report.json")).expect("JSON");
+    let mut trials = report["trials"].as_array().expect("trials").iter().map(|trial| &trial["finished"]);
+    let load = trials.find(|one| one["trial_id"] == "perf::smoke::few").expect("the load");
+    (load["verdict"].as_str().expect("a verdict").to_owned(), load["reasons"].to_string())
+}
+
+#[test]
+fn load_that_a_recording_answers_is_no_measurement() {
+    let case = "cases:\n  - {id: few, about: x, endpoint: chat, control_method: fixed, concurrency: 1, input_len: 32, \
+                output_len: 4, requests: 2, expect: [{failure_ratio: {at_most: 0}}]}\n";
+    let root = CrateRoot::new().file("cases/perf/smoke.yaml", case);
+    let run = |tape| root.run(&["run", "--run-type", "smoke", tape, "tape", "--model", "sim", "perf::"]);
+    assert_eq!(run("--record").code, Some(0));
+    assert_eq!(measured(&root).0, "passed");
+    assert_eq!(run("--replay").code, Some(4));
+    let (verdict, why) = measured(&root);
+    assert_eq!(verdict, "invalid");
+    assert!(why.contains("a recording answered: no server was measured"), "{why}");
+}
+
 /// A server that is wrong in one way, so that some of our own trials are red.
 const WRONG: &str = "about: x\nmode: sim\nserved_model_name: sim\nsim:\n  faults:\n    - {when: {every: 7}, fault: wrong_finish}\n";
 

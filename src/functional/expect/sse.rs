@@ -223,11 +223,13 @@ impl HeldBack {
     }
 
     /// It may have come as much earlier as the client was late to look. If that is enough, nothing is decided.
-    fn broken(&self, scope: &Scope<'_>, expected: &str, actual: String, who: &str) -> Broken {
+    fn broken(&self, scope: &Scope<'_>, expected: &str, actual: String, cause: &str) -> Broken {
         let doubtful = self.end_s - self.seen_s + self.away_s >= SPREAD * self.end_s;
         let why = match doubtful {
-            false => who.to_owned(),
-            true => format!("this machine looked {} late, so it is not known whether {who}", ms(self.away_s)),
+            false => cause.to_owned(),
+            true => {
+                format!("this machine looked {} late, so it is not known whether {cause}", ms(self.away_s))
+            }
         };
         Broken { doubtful, ..scope.broken("sse", expected, format!("{actual}: {why}")) }
     }

@@ -164,6 +164,9 @@ impl Plan {
     }
 }
 
+/// The name of the transport where a recording answers.
+pub const REPLAY: &str = "replay";
+
 /// As [`drive`], to the server of `client`: directly where it can be reached so, else through the client itself.
 ///
 /// # Errors
@@ -182,6 +185,9 @@ pub fn load(
     }
     match Direct::of(client) {
         Some(direct) => drive(&direct, plan, cancel, in_flight, keep),
+        None if client.is_replay() => {
+            drive(client, plan, cancel, in_flight, keep).map(|driven| Driven { transport: REPLAY, ..driven })
+        }
         None => drive(client, plan, cancel, in_flight, keep),
     }
 }
