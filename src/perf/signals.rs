@@ -130,7 +130,7 @@ const ACHIEVED: Kind = Kind {
 const WAKEUP: Kind = Kind {
     name: "wakeup_lag_p99",
     unit: "s",
-    what: "how late a timer of 5 ms woke on the event loop, or beside the pool, 99th percentile",
+    what: "how late a timer of 20 ms woke on the event loop, or beside the pool, 99th percentile",
     so: "threads of ours were woken late: what they send is, and what they stamp where the kernel does not",
     degraded: "> 1 ms and > 1 % of the median TTFT",
     invalid: "> 10 ms and > 10 % of the median TTFT",
