@@ -3,6 +3,7 @@
 # kubelet or containers. Nodes, pods' ends and logs are what a test says they are.
 #
 #   tests/real/k8s.sh setup              build once (about 8 CPU-minutes, Debian 12), then reuse
+#   tests/real/k8s.sh built              exit 0 where that was done before
 #   tests/real/k8s.sh start DIR [PORT]   start in DIR and print the path of a kubeconfig with two contexts:
 #                                        `real` may do everything, `guest` nothing; PORT and the three
 #                                        after it have to be free, as those are that are chosen without it
@@ -13,11 +14,15 @@ set -euo pipefail
 home="${REAL_K8S_HOME:-$HOME/.cache/real-k8s}"
 version=v1.20.2
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2; }
+
+built() {
+  [ -x "$home/bin/kube-apiserver" ] && [ -x "$home/bin/kube-controller-manager" ] && command -v etcd >/dev/null
+}
 
 setup() {
   mkdir -p "$home/bin"
-  if [ -x "$home/bin/kube-apiserver" ] && [ -x "$home/bin/kube-controller-manager" ] && command -v etcd >/dev/null; then
+  if built; then
     echo "ready: $home"
     return
   fi
@@ -147,6 +152,7 @@ stop() {
 {
   case "${1:-}" in
     setup) setup ;;
+    built) built || exit 1 ;;
     start) [ $# -ge 2 ] || usage; start "$2" "${3:-}" ;;
     stop) [ $# -eq 2 ] || usage; stop "$2" ;;
     *) usage ;;
