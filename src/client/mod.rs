@@ -187,6 +187,7 @@ impl Client {
         away
     }
 
+    /// One attempt over the wire.
     async fn asked(&self, http: &Http, order: &Order<'_>, on: &mut (dyn FnMut(Event<'_>) + Send)) -> Carried {
         let work = async {
             tokio::select! {

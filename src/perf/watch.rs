@@ -62,8 +62,8 @@ fn wait_ns() -> Option<u64> {
     told.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// How often a [`Canary`] wakes: often enough for a percentile of seconds, and seldom enough to take nothing of a load
-/// of one stream.
+/// How often a [`Canary`] wakes: often enough for a percentile of seconds, and seldom enough to take little where the
+/// load itself does.
 const HEARTBEAT: Duration = Duration::from_millis(20);
 
 /// A timer that does nothing but wake, on the threads that make the load: what it is late, they are late.
